@@ -1,0 +1,106 @@
+//! Constants that user space fills in before the programs are loaded. The
+//! verifier knows their values, so a branch on one costs nothing at run time
+//! and code for a missing field is never checked.
+
+/// Offset of a field the running kernel does not have.
+pub const NO_FIELD: u32 = u32::MAX;
+
+/// How many DNS ports can be watched at once.
+pub const MAX_PORTS: usize = 4;
+
+/// Byte offsets of kernel struct fields, from the running kernel's BTF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+#[expect(missing_docs, reason = "each field is named after the kernel field it locates")]
+pub struct Offsets {
+    pub sk_buff_head: u32,
+    pub sk_buff_network_header: u32,
+    pub sk_buff_protocol: u32,
+    pub sk_buff_len: u32,
+    pub sk_buff_sk: u32,
+    pub sk_buff_dev: u32,
+    pub sk_buff_nfct: u32,
+    pub net_device_ifindex: u32,
+    pub net_device_net: u32,
+    pub net_inum: u32,
+    pub task_struct_nsproxy: u32,
+    pub nsproxy_net_ns: u32,
+    pub sock_net: u32,
+    pub sock_cgroup: u32,
+    pub sock_rcvbuf: u32,
+    pub sock_rmem_alloc: u32,
+    pub cgroup_kn: u32,
+    pub kernfs_node_id: u32,
+    pub nf_conn_status: u32,
+    pub nf_conn_tuplehash: u32,
+    pub nf_conn_net: u32,
+    pub tuplehash_size: u32,
+    pub tuplehash_tuple: u32,
+    pub tuple_src_u3: u32,
+    pub tuple_src_u: u32,
+    pub tuple_src_l3num: u32,
+    pub tuple_dst_u3: u32,
+    pub tuple_dst_u: u32,
+    pub tuple_dst_protonum: u32,
+    pub tuple_dst_dir: u32,
+    pub ip_vs_conn_cport: u32,
+    pub ip_vs_conn_dport: u32,
+    pub ip_vs_conn_caddr: u32,
+    pub ip_vs_conn_daddr: u32,
+    pub ip_vs_conn_dest: u32,
+    /// `ip_vs_dest.cflags` where it exists, else `ip_vs_dest.flags`: bit 0 is
+    /// `IP_VS_DEST_F_AVAILABLE` in both.
+    pub ip_vs_dest_flags: u32,
+    pub ip_vs_dest_weight: u32,
+}
+
+/// Switches and values of this run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Config {
+    /// Where `nf_hook_slow` lies in kernel memory: `[start, end)`. 0: unknown.
+    pub nf_hook_slow: [u64; 2],
+    /// See `nf_hook_slow`; the function that ends reading from a UDP socket.
+    pub skb_consume_udp: [u64; 2],
+    /// See `nf_hook_slow`; the function that puts a packet on a UDP socket.
+    pub udp_queue_rcv: [u64; 2],
+    /// See `nf_hook_slow`; its IPv6 twin.
+    pub udpv6_queue_rcv: [u64; 2],
+    /// Ports taken as DNS, host order; 0 ends the list.
+    pub ports: [u16; MAX_PORTS],
+    /// This kernel's number of `SKB_DROP_REASON_NETFILTER_DROP`; 0: it has no
+    /// drop reasons.
+    pub reason_netfilter: u32,
+    /// This kernel's number of `SKB_DROP_REASON_SOCKET_RCVBUFF`; 0: none.
+    pub reason_rcvbuf: u32,
+    /// This kernel's number of `SKB_DROP_REASON_PROTO_MEM`; 0: none.
+    pub reason_proto_mem: u32,
+    /// 1: emit an event for every finished transaction.
+    pub trace: u8,
+    /// 1: keep the question of every query in flight.
+    pub questions: u8,
+    /// 1: `skb:kfree_skb` has a drop reason (5.17).
+    pub drop_has_reason: u8,
+    /// 1: `skb:kfree_skb` names the receiving socket (6.11).
+    pub drop_has_socket: u8,
+    /// 1: `sock.sk_cgrp_data` is a typed pointer; 0: an integer (before 5.15).
+    pub cgroup_pointer_typed: u8,
+    /// 1: `skb:consume_skb` names its location (6.2).
+    pub consume_has_location: u8,
+    /// 1: `__udp_enqueue_schedule_skb` is hooked, so an answer is counted when
+    /// it is queued; 0: when it is read.
+    pub sees_queueing: u8,
+    /// Padding, zero.
+    pub pad: u8,
+}
+
+const _: () = assert!(size_of::<Config>() == 96);
+
+impl Offsets {
+    /// Offsets with every field missing.
+    pub const NONE: Self = {
+        // SAFETY: the struct is plain u32 fields; 0xff in every byte is
+        // NO_FIELD in every field.
+        unsafe { core::mem::transmute([0xff_u8; size_of::<Self>()]) }
+    };
+}

@@ -1,0 +1,263 @@
+//! What the programs tell user space one by one, through the ring buffer:
+//! failures always, finished transactions only when tracing. Kept raw: names
+//! of reasons and functions are looked up in user space.
+
+use crate::{
+    KernelNs,
+    dns::QUESTION_LEN,
+    flow::{Address, InFlight, QueryKey, Tuple},
+};
+
+/// Which struct a record holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum EventKind {
+    /// [`Finished`]: a transaction ended with an answer (tracing only).
+    Transaction = 1,
+    /// [`Finished`]: a query was sent again before its first was answered; the
+    /// record is the first.
+    Superseded = 2,
+    /// [`Packet`] seen by a socket that has no query in flight for it.
+    Stray = 3,
+    /// [`Drop`]: the kernel freed a DNS packet as dropped.
+    Drop = 16,
+    /// [`Unreachable`]: an ICMP error was sent for a query.
+    Unreachable = 17,
+    /// [`Clash`]: two conntrack entries collided.
+    Clash = 32,
+    /// [`Confirm`]: `__nf_conntrack_confirm` dropped the packet.
+    ConfirmDrop = 33,
+    /// [`Ipvs`]: IPVS dropped the packet.
+    IpvsDrop = 48,
+}
+
+impl EventKind {
+    /// Every kind.
+    pub const ALL: [Self; 8] = [
+        Self::Transaction,
+        Self::Superseded,
+        Self::Stray,
+        Self::Drop,
+        Self::Unreachable,
+        Self::Clash,
+        Self::ConfirmDrop,
+        Self::IpvsDrop,
+    ];
+}
+
+/// A query that was sent a short while ago, kept with its question until newer
+/// ones push it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Sent {
+    /// When it was sent.
+    pub at_ns: KernelNs,
+    /// cgroup of the sending socket.
+    pub cgroup: u64,
+    /// Identity of the sending socket.
+    pub socket: u64,
+    /// Network namespace inode of the socket.
+    pub netns: u32,
+    /// Process id (thread group) of the sender.
+    pub tgid: u32,
+    /// Its question.
+    pub question: Question,
+}
+
+/// How many queries of one flow are remembered.
+pub const RECENT: usize = 4;
+
+/// The latest queries of one flow (same addresses and ports), for naming the
+/// other side of a clash: a conntrack entry knows no DNS id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Recent {
+    /// When each was sent; 0: empty.
+    pub at_ns: [KernelNs; RECENT],
+    /// Their transaction ids.
+    pub ids: [u16; RECENT],
+    /// How many there have been.
+    pub count: u64,
+}
+
+/// First field of every record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Header {
+    /// An [`EventKind`].
+    pub kind: u32,
+    /// Processor it happened on.
+    pub cpu: u32,
+    /// When.
+    pub at_ns: KernelNs,
+}
+
+/// The start of a question section, raw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Question {
+    /// Bytes valid in `bytes`; behind them is rubbish.
+    pub len: u16,
+    /// Question name, type and class as on the wire.
+    pub bytes: [u8; QUESTION_LEN],
+    /// Padding, zero.
+    pub pad: u16,
+}
+
+/// A DNS packet somewhere on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Packet {
+    /// When and where.
+    pub header: Header,
+    /// cgroup of the socket that sent or received it; 0: no socket known.
+    pub cgroup: u64,
+    /// Identity of that socket; 0: none.
+    pub socket: u64,
+    /// Network namespace inode of the socket or device; 0: unknown.
+    pub netns: u32,
+    /// Interface index of the packet's device; 0: none.
+    pub ifindex: u32,
+    /// Addresses as they stand in the packet.
+    pub tuple: Tuple,
+    /// Transaction id.
+    pub id: u16,
+    /// DNS header flags.
+    pub flags: u16,
+    /// 1: `original` and `reply` hold the packet's conntrack entry.
+    pub has_conntrack: u8,
+    /// 1: `query` holds the query in flight that the packet belongs to.
+    pub has_query: u8,
+    /// Padding, zero.
+    pub pad: u16,
+    /// `nf_conn.status` bits of that entry.
+    pub conntrack_status: u32,
+    /// The entry's original direction: client and server before translation.
+    pub original: Tuple,
+    /// The entry's reply direction.
+    pub reply: Tuple,
+    /// The query in flight.
+    pub query: InFlight,
+    /// The packet's question.
+    pub question: Question,
+}
+
+/// `skb:kfree_skb` for a DNS packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Drop {
+    /// The packet.
+    pub packet: Packet,
+    /// Return address in the function that freed it.
+    pub location: u64,
+    /// cgroup of the socket it should have been queued on; 0: none known.
+    pub receiver_cgroup: u64,
+    /// When conntrack last failed to make room for an entry on this processor
+    /// in handling this very packet; 0: it did not.
+    pub table_full_ns: KernelNs,
+    /// This kernel's number of the drop reason; 0: the kernel has none.
+    pub reason: u32,
+    /// 1: the packet was being queued on a UDP socket and did not fit.
+    pub queue_full: u32,
+    /// That socket's memory in use, bytes.
+    pub receiver_rmem_bytes: u32,
+    /// That socket's receive buffer size, bytes.
+    pub receiver_rcvbuf_bytes: u32,
+    /// Network namespace inode of that socket.
+    pub receiver_netns: u32,
+    /// Padding, zero.
+    pub pad: u32,
+}
+
+/// An ICMP error sent in response to a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Unreachable {
+    /// The query.
+    pub packet: Packet,
+    /// ICMP type.
+    pub icmp_type: u32,
+    /// ICMP code.
+    pub icmp_code: u32,
+}
+
+/// One conntrack entry of a clash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Entry {
+    /// Original direction.
+    pub original: Tuple,
+    /// Reply direction.
+    pub reply: Tuple,
+    /// `nf_conn.status` bits.
+    pub status: u32,
+    /// Padding, zero.
+    pub pad: u32,
+}
+
+/// `nf_ct_resolve_clash` returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Clash {
+    /// The losing packet; its `original` and `reply` are the loser's entry.
+    pub packet: Packet,
+    /// The entry that was there first.
+    pub winner: Entry,
+    /// Netfilter verdict: 0 dropped, 1 accepted (resolved).
+    pub verdict: u32,
+    /// Padding, zero.
+    pub pad: u32,
+}
+
+/// `__nf_conntrack_confirm` returned NF_DROP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Confirm {
+    /// The packet with its entry.
+    pub packet: Packet,
+}
+
+/// IPVS returned NF_DROP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Ipvs {
+    /// The packet.
+    pub packet: Packet,
+    /// Real server the client's connection entry points to.
+    pub backend: Address,
+    /// Its port, host order.
+    pub backend_port: u16,
+    /// 1: the fields below were read; 0: the kernel's layout is unknown.
+    pub connection_known: u8,
+    /// 1: the real server is in the service's list.
+    pub backend_available: u8,
+    /// Its weight.
+    pub backend_weight: i32,
+}
+
+/// A query with what became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Finished {
+    /// When it ended: answer read, or sent again.
+    pub header: Header,
+    /// Which query.
+    pub key: QueryKey,
+    /// Padding, zero.
+    pub pad: u32,
+    /// Its times and owner.
+    pub query: InFlight,
+    /// `comm` of the process that read the answer (client) or sent it
+    /// (server); zero bytes when not tracing.
+    pub command: [u8; 16],
+    /// Its question.
+    pub question: Question,
+}
+
+const _: () = assert!(size_of::<Header>() == 16);
+const _: () = assert!(size_of::<Question>() == 264);
+const _: () = assert!(size_of::<Packet>() % 8 == 0);
+const _: () = assert!(size_of::<Drop>() % 8 == 0);
+const _: () = assert!(size_of::<Clash>() % 8 == 0);
+const _: () = assert!(size_of::<Ipvs>() % 8 == 0);
+const _: () = assert!(size_of::<Finished>() % 8 == 0);

@@ -1,0 +1,152 @@
+//! Who asked whom: addresses, tuples and the key that matches an answer to its
+//! query.
+
+use crate::KernelNs;
+
+/// An IP address as four network-order words; IPv4 in its IPv4-mapped IPv6
+/// form (`::ffff:a.b.c.d`), so that one key serves both families.
+pub type Address = [u32; 4];
+
+/// The third word of an IPv4-mapped address, in memory order.
+pub const V4_MAPPED_WORD: u32 = 0x0000_ffff_u32.to_be();
+
+/// The IPv4-mapped form of a network-order IPv4 address.
+#[inline(always)]
+#[must_use]
+pub fn v4_mapped(network_order: u32) -> Address {
+    [0, 0, V4_MAPPED_WORD, network_order]
+}
+
+/// Whether an address is only unique inside its network namespace: loopback
+/// (127/8, ::1) and link-local (169.254/16, fe80::/10).
+#[inline(always)]
+#[must_use]
+pub fn is_namespace_local(address: &Address) -> bool {
+    let first = u32::from_be(address[0]);
+    if address[0] == 0 && address[1] == 0 {
+        let last = u32::from_be(address[3]);
+        if address[2] == V4_MAPPED_WORD {
+            return last >> 24 == 127 || last >> 16 == 0xa9fe;
+        }
+        return address[2] == 0 && last == 1;
+    }
+    first >> 22 == 0xfe80 >> 6
+}
+
+/// Which end of a transaction this node sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Role {
+    /// The process that asked runs here.
+    Client = 0,
+    /// The DNS server that answers runs here.
+    Server = 1,
+}
+
+/// One direction of a UDP flow. Ports in host order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct Tuple {
+    /// Sender's address.
+    pub source: Address,
+    /// Receiver's address.
+    pub destination: Address,
+    /// Sender's port.
+    pub source_port: u16,
+    /// Receiver's port.
+    pub destination_port: u16,
+}
+
+/// What identifies one query until its answer comes. The server's address is
+/// part of it because one socket may send one id to several servers at once
+/// (musl's resolver does).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct QueryKey {
+    /// The asking side's address.
+    pub client: Address,
+    /// The address that was asked, before any translation.
+    pub server: Address,
+    /// The asking side's port, host order.
+    pub client_port: u16,
+    /// The port that was asked, host order.
+    pub server_port: u16,
+    /// The DNS transaction id.
+    pub id: u16,
+    /// A [`Role`]: the two ends of one transaction are two entries.
+    pub role: u8,
+    /// Padding, zero.
+    pub pad: u8,
+    /// Network namespace inode where the client's address is not unique on the
+    /// node ([`is_namespace_local`]), else 0.
+    pub netns: u32,
+}
+
+/// State of an entry in the in-flight map.
+pub mod state {
+    /// Sent; no answer yet.
+    pub const SENT: u32 = 0;
+    /// An answer was put on the receiving socket's queue.
+    pub const ANSWERED: u32 = 1;
+}
+
+/// One query that waits for its answer or, answered, for its reader.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct InFlight {
+    /// Client role: when it was sent. Server role: when it was queued on the
+    /// server's socket.
+    pub start_ns: KernelNs,
+    /// Client role: when the answer was queued on the client's socket.
+    /// Server role: when the server read the query. 0: not yet.
+    pub middle_ns: KernelNs,
+    /// When a device last took the packet for transmission. 0: not seen.
+    pub device_ns: KernelNs,
+    /// cgroup v2 id of the socket's cgroup. 0: unknown.
+    pub cgroup: u64,
+    /// Opaque identity of the socket (its address), for "same socket" only.
+    pub socket: u64,
+    /// Network namespace inode of the socket.
+    pub netns: u32,
+    /// Process id (thread group) of the sender. 0: unknown (softirq).
+    pub tgid: u32,
+    /// Interface index of that device, in `device_netns`.
+    pub device_ifindex: u32,
+    /// Network namespace inode of that device.
+    pub device_netns: u32,
+    /// One of [`state`].
+    pub state: u32,
+    /// The answer's header flags once answered.
+    pub answer_flags: u16,
+    /// Bytes of the question section kept in the question map; 0: none.
+    pub question_len: u16,
+}
+
+const _: () = assert!(size_of::<QueryKey>() == 44);
+const _: () = assert!(size_of::<Tuple>() == 36);
+const _: () = assert!(size_of::<InFlight>() == 64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn v4(a: u8, b: u8, c: u8, d: u8) -> Address {
+        v4_mapped(u32::from_ne_bytes([a, b, c, d]))
+    }
+
+    #[test]
+    fn mapped_addresses_have_the_bytes_of_rfc_4291() {
+        let bytes: Vec<u8> = v4(10, 0, 0, 1).iter().flat_map(|w| w.to_ne_bytes()).collect();
+        assert_eq!(bytes, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, 1]);
+    }
+
+    #[test]
+    fn only_loopback_and_link_local_need_their_namespace() {
+        assert!(is_namespace_local(&v4(127, 0, 0, 53)));
+        assert!(is_namespace_local(&v4(169, 254, 20, 10)));
+        assert!(!is_namespace_local(&v4(10, 244, 0, 11)));
+        assert!(is_namespace_local(&[0, 0, 0, 1_u32.to_be()]));
+        assert!(is_namespace_local(&[0xfe80_0000_u32.to_be(), 0, 0, 5]));
+        assert!(!is_namespace_local(&[0xfd00_0000_u32.to_be(), 0, 0, 5]));
+    }
+}

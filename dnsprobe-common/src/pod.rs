@@ -1,0 +1,17 @@
+//! Tells aya that these structs may be copied to and from kernel memory.
+
+use crate::{
+    config::{Config, Offsets},
+    event::{Question, Recent, Sent},
+    flow::{InFlight, QueryKey, Tuple},
+    stats::{Stats, StatsKey},
+};
+
+macro_rules! pod {
+    ($($name:ty),+ $(,)?) => {
+        // SAFETY: repr(C), only integers, named padding, any bit pattern valid.
+        $(unsafe impl aya::Pod for $name {})+
+    };
+}
+
+pod!(Config, InFlight, Offsets, QueryKey, Question, Recent, Sent, Stats, StatsKey, Tuple);

@@ -1,0 +1,85 @@
+//! What the kernel programs add up per pod (cgroup and network namespace),
+//! server and role.
+
+use crate::{dns::RCODES, flow::Address, histogram::BUCKETS};
+
+/// Which aggregate a transaction belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct StatsKey {
+    /// cgroup v2 id of the socket on this node. 0: unknown.
+    pub cgroup: u64,
+    /// The address that was asked (client role) or that answers (server role).
+    pub server: Address,
+    /// Network namespace inode of the socket.
+    pub netns: u32,
+    /// The server's port, host order.
+    pub server_port: u16,
+    /// A [`crate::flow::Role`].
+    pub role: u8,
+    /// Padding, zero.
+    pub pad: u8,
+}
+
+/// A latency distribution. Counts wrap; readers take differences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Latency {
+    /// Sum of all values in nanoseconds.
+    pub sum_ns: u64,
+    /// Largest value seen. Two processors that race may lose the larger one;
+    /// the highest filled bucket shows when that happened.
+    pub max_ns: u64,
+    /// Counts per bucket of [`crate::histogram`].
+    pub buckets: [u32; BUCKETS],
+}
+
+/// The counters of one aggregate. All only grow, except that a query whose
+/// answer was taken back (its socket had no room after all) is uncounted
+/// again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Stats {
+    /// Queries sent (client role) or received (server role).
+    pub queries: u64,
+    /// Of these, answered.
+    pub answered: u64,
+    /// Of these, not followed because the in-flight map was full.
+    pub not_followed: u64,
+    /// Answers by response code.
+    pub rcodes: [u64; RCODES],
+    /// Client: send to answer queued. Server: query queued to answer sent.
+    pub latency: Latency,
+    /// Client: answer queued to answer read. Server: query queued to query
+    /// read.
+    pub read_delay: Latency,
+    /// A process (thread group id) that used this aggregate lately, to name
+    /// processes outside any pod.
+    pub tgid: u32,
+    /// Padding, zero.
+    pub pad: u32,
+}
+
+const _: () = assert!(size_of::<StatsKey>() == 32);
+const _: () = assert!(size_of::<Latency>() == 16 + 4 * BUCKETS);
+const _: () = assert!(size_of::<Stats>() % 8 == 0);
+
+/// Slots of the health counters: what the programs could not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Health {
+    /// The ring buffer was full: an event was lost.
+    EventsLost = 0,
+    /// The in-flight map was full: a query was counted as not followed.
+    InFlightFull = 1,
+    /// The stats map was full: a transaction was not counted at all.
+    StatsFull = 2,
+    /// A function returned whose entry was not seen (nested or migrated).
+    EntryMissed = 3,
+}
+
+impl Health {
+    /// Every slot, in order.
+    pub const ALL: [Self; 4] =
+        [Self::EventsLost, Self::InFlightFull, Self::StatsFull, Self::EntryMissed];
+}

@@ -1,0 +1,74 @@
+//! Load-time constants. User space fills them in before loading; the map they
+//! live in is frozen, so the verifier treats them as literals and drops every
+//! branch they rule out.
+
+use core::ptr::read_volatile;
+
+use dnsprobe_common::config::{Config, MAX_PORTS, Offsets};
+
+#[unsafe(no_mangle)]
+pub(crate) static OFFSETS: Offsets = Offsets::NONE;
+
+#[unsafe(no_mangle)]
+pub(crate) static CONFIG: Config = Config {
+    nf_hook_slow: [0; 2],
+    skb_consume_udp: [0; 2],
+    udp_queue_rcv: [0; 2],
+    udpv6_queue_rcv: [0; 2],
+    ports: [53, 0, 0, 0],
+    reason_netfilter: 0,
+    reason_rcvbuf: 0,
+    reason_proto_mem: 0,
+    trace: 0,
+    questions: 0,
+    drop_has_reason: 0,
+    drop_has_socket: 0,
+    cgroup_pointer_typed: 0,
+    consume_has_location: 0,
+    sees_queueing: 0,
+    pad: 0,
+};
+
+/// Reads a constant. Volatile, so that the compiler does not take the built-in
+/// value for the real one.
+#[inline(always)]
+pub(crate) fn load<T: Copy>(constant: *const T) -> T {
+    // SAFETY: only called by the macros below, with parts of the statics.
+    unsafe { read_volatile(constant) }
+}
+
+/// A field offset of the running kernel.
+macro_rules! offset {
+    ($field:ident) => {
+        $crate::constants::load(&raw const $crate::constants::OFFSETS.$field) as usize
+    };
+}
+
+/// A configuration value.
+macro_rules! config {
+    ($field:ident) => {
+        $crate::constants::load(&raw const $crate::constants::CONFIG.$field)
+    };
+    ($field:ident [$index:literal]) => {
+        $crate::constants::load(&raw const $crate::constants::CONFIG.$field[$index])
+    };
+}
+
+pub(crate) use {config, offset};
+
+/// Whether a port (host order) is one of the DNS ports.
+#[inline(always)]
+pub(crate) fn is_dns_port(port: u16) -> bool {
+    let mut slot = 0;
+    while slot < MAX_PORTS {
+        let dns = load(&raw const CONFIG.ports[slot]);
+        if dns == 0 {
+            return false;
+        }
+        if dns == port {
+            return true;
+        }
+        slot += 1;
+    }
+    false
+}

@@ -1,0 +1,56 @@
+//! __nf_conntrack_confirm - puts a new flow's entry into the table, or drops
+//! its first packet: unresolved clash, dying entry, chain too long.
+//! attach: kprobe and kretprobe (nf_conntrack is a module on most kernels)
+//! since:  2.6.20, net/netfilter/nf_conntrack_core.c
+//! proto:5.10:net/netfilter/nf_conntrack_core.c:int __nf_conntrack_confirm(struct sk_buff *skb)
+//! proto:7.3:(the same)
+//! cost:   once per new flow of any protocol: one per-CPU slot written and
+//!         read; packet access only when it dropped
+//! writes: EVENTS
+
+use aya_ebpf::{
+    macros::{kprobe, kretprobe},
+    programs::{ProbeContext, RetProbeContext},
+};
+use dnsprobe_common::event::{Confirm, EventKind};
+
+use crate::{
+    arch,
+    calls::{self, Function},
+    emit,
+    memory::Raw,
+    packet,
+};
+
+const NF_DROP: u32 = 0;
+
+#[kprobe(function = "__nf_conntrack_confirm")]
+pub fn confirm(ctx: ProbeContext) -> u32 {
+    let skb = ctx.arg::<u64>(0).unwrap_or(0);
+    calls::enter(Function::ConntrackConfirm, arch::stack_pointer(ctx.regs), skb);
+    0
+}
+
+#[kretprobe(function = "__nf_conntrack_confirm")]
+pub fn confirmed(ctx: RetProbeContext) -> u32 {
+    let skb = calls::leave(Function::ConntrackConfirm, arch::stack_pointer(ctx.regs));
+    if ctx.ret::<u32>() & 0xff != NF_DROP {
+        return 0;
+    }
+    let Some(skb) = skb else { return 0 };
+    let Some(dns) = packet::dns(Raw(skb)) else { return 0 };
+    let Some(mut entry) = emit::reserve::<Confirm>() else { return 0 };
+    let record = emit::record(&mut entry);
+    // SAFETY: a reserved record.
+    unsafe {
+        emit::packet(
+            &raw mut (*record).packet,
+            EventKind::ConfirmDrop,
+            emit::now(),
+            Raw(skb),
+            &dns,
+        );
+    }
+    entry.submit(0);
+    0
+}

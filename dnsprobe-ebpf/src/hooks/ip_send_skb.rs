@@ -1,0 +1,58 @@
+//! ip_send_skb - every IPv4 datagram a local UDP socket sends, complete with
+//! headers, before netfilter's OUTPUT hook.
+//! attach: fentry; kprobe where fentry is refused
+//! since:  2.6.39, net/ipv4/ip_output.c
+//! proto:5.10:net/ipv4/ip_output.c:int ip_send_skb(struct net *net, struct sk_buff *skb)
+//! proto:7.3:(the same)
+//! cost:   other datagrams: one read and the port test
+//! writes: IN_FLIGHT, STATS; QUESTIONS when kept
+//! loss:   full IN_FLIGHT => `not_followed`
+
+use aya_ebpf::{
+    macros::{fentry, kprobe},
+    programs::{FEntryContext, ProbeContext},
+};
+
+use crate::{
+    constants::offset,
+    emit,
+    memory::{Pointer, Raw, Typed},
+    packet, socket, transaction,
+};
+
+#[fentry(function = "ip_send_skb")]
+pub fn ip_send_skb(ctx: FEntryContext) -> u32 {
+    sent_typed(Typed(ctx.arg(1)))
+}
+
+#[kprobe(function = "ip_send_skb")]
+pub fn ip_send_skb_kprobe(ctx: ProbeContext) -> u32 {
+    sent_raw(Raw(ctx.arg::<u64>(1).unwrap_or(0)))
+}
+
+/// A local socket sends `skb`; the verifier knows its type.
+#[inline(always)]
+pub(super) fn sent_typed(skb: Typed) -> u32 {
+    if let Some(dns) = packet::dns(skb) {
+        sent(&dns, socket::typed(skb.follow(offset!(sk_buff_sk))));
+    }
+    0
+}
+
+/// A local socket sends `skb`.
+#[inline(always)]
+pub(super) fn sent_raw(skb: Raw) -> u32 {
+    if let Some(dns) = packet::dns(skb) {
+        sent(&dns, socket::raw(skb.follow(offset!(sk_buff_sk))));
+    }
+    0
+}
+
+#[inline(always)]
+fn sent(dns: &packet::Dns, owner: socket::Socket) {
+    if dns.is_answer() {
+        transaction::answer_sent(dns, owner, emit::now());
+    } else {
+        transaction::query_sent(dns, owner, emit::now());
+    }
+}

@@ -1,0 +1,131 @@
+//! skb:kfree_skb - every packet the kernel drops, with its reason.
+//! attach: BTF tracepoint
+//! since:  2.6.30, include/trace/events/skb.h; reason since 5.17, receiving
+//!         socket since 6.11
+//! proto:5.10:include/trace/events/skb.h:kfree_skb(struct sk_buff *skb, void *location)
+//! proto:5.17:(same file):kfree_skb(.., enum skb_drop_reason reason)
+//! proto:6.11:(same file):kfree_skb(.., struct sock *rx_sk), may be null
+//! cost:   drops that are not IP: two loads; other datagrams: one read and the
+//!         port test; netfilter drops: one look-up of a per-CPU slot before it
+//! writes: EVENTS; takes back a count when a socket's queue was full
+//! blind:  qdisc drops from 7.3 on (qdisc:qdisc_drop took them over)
+
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use dnsprobe_common::event::{Drop, EventKind};
+
+use crate::{
+    conntrack,
+    constants::{config, offset},
+    emit,
+    maps::{LAST_QUEUED, Queued, TABLE_FULL},
+    memory::{Pointer, Raw, Typed},
+    packet, socket, transaction,
+};
+
+/// Between a failed allocation and the drop it leads to lies only the return
+/// through netfilter; an older mark belongs to a packet freed elsewhere.
+const TABLE_FULL_VALID_NS: u64 = 1_000_000;
+
+#[btf_tracepoint(function = "kfree_skb")]
+pub fn kfree_skb(ctx: BtfTracePointContext) -> u32 {
+    let skb = Typed(ctx.arg(0));
+    let location: u64 = ctx.arg(1);
+    let reason: u32 = if config!(drop_has_reason) != 0 { ctx.arg(2) } else { 0 };
+    let receiver =
+        if config!(drop_has_socket) != 0 { Raw(ctx.arg::<u64>(3)) } else { Raw(0) };
+    if !packet::is_ip(skb) {
+        return 0;
+    }
+    let mut table_full_ns = 0;
+    if is_netfilter(reason, location) {
+        table_full_ns = take_table_full();
+    }
+    let Some(dns) = packet::dns(skb) else { return 0 };
+    let now = emit::now();
+    let (queue_full, receiver) = queue_full(skb.address(), reason, location, receiver);
+    // The mark is about a packet that has no entry; another mark is stale.
+    if now - table_full_ns > TABLE_FULL_VALID_NS || !conntrack::of(skb).is_null() {
+        table_full_ns = 0;
+    }
+    let receiving = socket::raw(receiver);
+    if queue_full {
+        transaction::take_back(&dns, receiving.netns);
+    }
+    let Some(mut entry) = emit::reserve::<Drop>() else { return 0 };
+    let record = emit::record(&mut entry);
+    let sender = socket::raw(skb.raw().follow(offset!(sk_buff_sk)));
+    // SAFETY: a reserved record.
+    unsafe {
+        let packet = &raw mut (*record).packet;
+        emit::packet_of(packet, EventKind::Drop, now, skb.raw(), &dns, sender, !queue_full);
+        (*record).location = location;
+        (*record).reason = reason;
+        (*record).table_full_ns = table_full_ns;
+        (*record).queue_full = u32::from(queue_full);
+        (*record).receiver_cgroup = receiving.cgroup;
+        (*record).receiver_netns = receiving.netns;
+        (*record).receiver_rmem_bytes = 0;
+        (*record).receiver_rcvbuf_bytes = 0;
+        if !receiver.is_null() {
+            (*record).receiver_rmem_bytes = receiver.field(offset!(sock_rmem_alloc));
+            (*record).receiver_rcvbuf_bytes = receiver.field(offset!(sock_rcvbuf));
+        }
+        (*record).pad = 0;
+    }
+    entry.submit(0);
+    0
+}
+
+/// Whether netfilter dropped it: by reason, or by location where the kernel
+/// has no reasons.
+#[inline(always)]
+fn is_netfilter(reason: u32, location: u64) -> bool {
+    if config!(drop_has_reason) != 0 {
+        reason == config!(reason_netfilter)
+    } else {
+        location >= config!(nf_hook_slow[0]) && location < config!(nf_hook_slow[1])
+    }
+}
+
+#[inline(always)]
+fn take_table_full() -> u64 {
+    let Some(mark) = TABLE_FULL.get_ptr_mut(0) else { return 0 };
+    // SAFETY: this processor's own map value.
+    unsafe {
+        let at_ns = *mark;
+        if at_ns != 0 {
+            *mark = 0;
+        }
+        at_ns
+    }
+}
+
+/// Whether the packet was just offered to a UDP socket that had no room, and
+/// which.
+#[inline(always)]
+fn queue_full(packet: u64, reason: u32, location: u64, receiver: Raw) -> (bool, Raw) {
+    if config!(drop_has_reason) != 0 {
+        if reason != config!(reason_rcvbuf) && reason != config!(reason_proto_mem) {
+            return (false, receiver);
+        }
+    } else {
+        let v4 = location >= config!(udp_queue_rcv[0]) && location < config!(udp_queue_rcv[1]);
+        let v6 = location >= config!(udpv6_queue_rcv[0]) && location < config!(udpv6_queue_rcv[1]);
+        if !v4 && !v6 {
+            return (false, receiver);
+        }
+    }
+    if let Some(last) = LAST_QUEUED.get_ptr_mut(0) {
+        // SAFETY: this processor's own map value.
+        unsafe {
+            if (*last).packet == packet {
+                let socket = Raw((*last).socket);
+                *last = Queued { packet: 0, socket: 0 };
+                return (true, socket);
+            }
+        }
+    }
+    // Without the queueing hook the reason alone says it, and nothing was
+    // counted that would have to be taken back.
+    (config!(sees_queueing) == 0 && config!(drop_has_reason) != 0, receiver)
+}

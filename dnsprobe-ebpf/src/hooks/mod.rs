@@ -1,0 +1,16 @@
+//! One file per hooked kernel function or tracepoint, named after it. Entry
+//! points per attach type are thin; bodies are shared.
+
+mod __icmp_send;
+mod __nf_conntrack_confirm;
+mod __udp_enqueue_schedule_skb;
+mod early_drop;
+mod ip6_send_skb;
+mod ip_send_skb;
+mod ip_vs_conn_in_get_proto;
+mod ip_vs_in_hook;
+mod kfree_skb;
+mod net_dev_queue;
+mod net_dev_start_xmit;
+mod nf_ct_resolve_clash;
+mod skb_consume_udp;

@@ -1,0 +1,43 @@
+//! net:net_dev_start_xmit - a device driver is about to take a packet. The
+//! last device a lost query passed says whether it left the node.
+//! attach: BTF tracepoint
+//! since:  3.14, include/trace/events/net.h
+//! proto:5.10:include/trace/events/net.h:net_dev_start_xmit(struct sk_buff *skb, struct net_device *dev)
+//! proto:7.3:(the same)
+//! cost:   other datagrams: one read and the port test
+//! writes: IN_FLIGHT
+
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use dnsprobe_common::flow::Role;
+
+use crate::{
+    conntrack,
+    constants::offset,
+    emit,
+    memory::{Pointer, Typed},
+    packet, socket, transaction,
+};
+
+#[btf_tracepoint(function = "net_dev_start_xmit")]
+pub fn net_dev_start_xmit(ctx: BtfTracePointContext) -> u32 {
+    let skb = Typed(ctx.arg(0));
+    if !packet::is_ip(skb) {
+        return 0;
+    }
+    let Some(mut dns) = packet::dns(skb) else { return 0 };
+    if dns.is_answer() {
+        return 0;
+    }
+    // Behind a translation only the conntrack entry knows whom the client
+    // asked.
+    let entry = conntrack::of(skb);
+    if !entry.is_null() {
+        dns.tuple = conntrack::tuple(entry, 0);
+    }
+    let device = Typed(ctx.arg(1));
+    let netns = socket::netns(device, offset!(net_device_net));
+    let key = transaction::key(&dns, Role::Client, netns);
+    let ifindex: u32 = device.field(offset!(net_device_ifindex));
+    transaction::passed_device(&key, ifindex, netns, emit::now());
+    0
+}

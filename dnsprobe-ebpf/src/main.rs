@@ -1,0 +1,34 @@
+//! dnsprobe's kernel programs.
+//!
+//! `hooks` has one file per kernel function that is hooked; its entry points
+//! are thin and share one body per hook family. Everything else here is what
+//! those bodies stand on: maps, packet access and field offsets. No names, no
+//! policy, and constant work per event.
+
+#![no_std]
+#![no_main]
+// Inline assembly for atomic additions; see `maps::add`.
+#![feature(asm_experimental_arch)]
+
+mod arch;
+mod calls;
+mod constants;
+mod conntrack;
+mod emit;
+mod hooks;
+mod maps;
+mod memory;
+mod packet;
+mod socket;
+mod transaction;
+
+/// Nothing here can panic; the compiler still wants to be told what happens.
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// The helpers used are only given to programs under a GPL-compatible licence.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

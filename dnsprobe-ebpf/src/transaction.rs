@@ -1,0 +1,403 @@
+//! The life of a DNS transaction, seen from either end, and its counters.
+//! Every function here is one step of it and costs at most two map operations
+//! on the way without failures.
+
+use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid};
+use dnsprobe_common::{
+    dns::rcode,
+    event::{EventKind, Finished, Packet, RECENT, Recent},
+    flow::{InFlight, QueryKey, Role, Tuple, is_namespace_local, state},
+    histogram::bucket,
+    stats::{Health, Latency, Stats, StatsKey},
+};
+
+use crate::{
+    constants::config,
+    emit,
+    maps::{ANSWERED, FLOWS, IN_FLIGHT, SENT, SENT_SCRATCH, STATS, add, add32, count, stats},
+    memory::Raw,
+    packet::Dns,
+    socket::Socket,
+};
+
+/// `bpf_map_update_elem` flags.
+const ANY: u64 = 0;
+const NEW_ONLY: u64 = 1;
+const EXISTS: i32 = -17;
+
+/// One packet passes at most this long from the first to the last device of
+/// the sender's own namespace; see [`sent_by_device`].
+const SAME_PACKET_NS: u64 = 100_000;
+
+/// The key of the transaction a packet belongs to, as its client sees it.
+#[inline(always)]
+pub(crate) fn key(dns: &Dns, role: Role, netns: u32) -> QueryKey {
+    let tuple = &dns.tuple;
+    if !dns.is_answer() {
+        return key_of(tuple, dns.id, role, netns);
+    }
+    let asked = Tuple {
+        source: tuple.destination,
+        destination: tuple.source,
+        source_port: tuple.destination_port,
+        destination_port: tuple.source_port,
+    };
+    key_of(&asked, dns.id, role, netns)
+}
+
+/// The key for a flow in the direction of its query.
+#[inline(always)]
+pub(crate) fn key_of(asked: &Tuple, id: u16, role: Role, netns: u32) -> QueryKey {
+    QueryKey {
+        client: asked.source,
+        server: asked.destination,
+        client_port: asked.source_port,
+        server_port: asked.destination_port,
+        id,
+        role: role as u8,
+        pad: 0,
+        netns: if is_namespace_local(&asked.source) { netns } else { 0 },
+    }
+}
+
+#[inline(always)]
+fn stats_key(key: &QueryKey, cgroup: u64, netns: u32) -> StatsKey {
+    StatsKey { cgroup, server: key.server, netns, server_port: key.server_port, role: key.role, pad: 0 }
+}
+
+/// A query begins: sent by a client, or queued at a server.
+#[inline(always)]
+fn begin(dns: &Dns, role: Role, owner: Socket, tgid: u32, at_ns: u64) {
+    let key = key(dns, role, owner.netns);
+    let Some(stats) = stats(&stats_key(&key, owner.cgroup, owner.netns)) else { return };
+    let query = InFlight {
+        start_ns: at_ns,
+        middle_ns: 0,
+        device_ns: 0,
+        cgroup: owner.cgroup,
+        socket: owner.identity,
+        netns: owner.netns,
+        tgid,
+        device_ifindex: 0,
+        device_netns: 0,
+        state: state::SENT,
+        answer_flags: 0,
+        question_len: 0,
+    };
+    // SAFETY: `stats` points into a live map value.
+    unsafe {
+        add(&raw mut (*stats).queries, 1);
+        if tgid != 0 {
+            (*stats).tgid = tgid;
+        }
+    }
+    match IN_FLIGHT.insert(&key, &query, NEW_ONLY) {
+        Ok(()) => {}
+        Err(EXISTS) => again(&key, &query),
+        Err(_) => {
+            count(Health::InFlightFull);
+            // SAFETY: as above.
+            unsafe { add(&raw mut (*stats).not_followed, 1) };
+            return;
+        }
+    }
+    if config!(questions) != 0 && role as u8 == Role::Client as u8 {
+        remember(dns, &key, owner, tgid, at_ns);
+    }
+}
+
+/// Keeps a query with its question for a while.
+#[inline(always)]
+fn remember(dns: &Dns, key: &QueryKey, owner: Socket, tgid: u32, at_ns: u64) {
+    let Some(sent) = SENT_SCRATCH.get_ptr_mut(0) else { return };
+    // SAFETY: this processor's own scratch value.
+    unsafe {
+        (*sent).at_ns = at_ns;
+        (*sent).cgroup = owner.cgroup;
+        (*sent).socket = owner.identity;
+        (*sent).netns = owner.netns;
+        (*sent).tgid = tgid;
+        dns.copy_question(&raw mut (*sent).question);
+        let _ = SENT.insert(key, &*sent, ANY);
+    }
+    let tuple = &dns.tuple;
+    match FLOWS.get_ptr_mut(tuple) {
+        Some(recent) => append(recent, dns.id, at_ns),
+        None => {
+            let _ = FLOWS.insert(tuple, &first(dns.id, at_ns), ANY);
+        }
+    }
+}
+
+#[inline(always)]
+fn first(id: u16, at_ns: u64) -> Recent {
+    let mut recent = Recent { at_ns: [0; RECENT], ids: [0; RECENT], count: 1 };
+    recent.at_ns[0] = at_ns;
+    recent.ids[0] = id;
+    recent
+}
+
+#[inline(always)]
+fn append(recent: *mut Recent, id: u16, at_ns: u64) {
+    // SAFETY: a live map value; the mask keeps the index in bounds. Two
+    // processors that use one socket at once may write one slot: one of the
+    // two is then missing here, and only here.
+    unsafe {
+        let slot = (*recent).count as usize & (RECENT - 1);
+        *(&raw mut (*recent).at_ns).cast::<u64>().add(slot) = at_ns;
+        *(&raw mut (*recent).ids).cast::<u16>().add(slot) = id;
+        add(&raw mut (*recent).count, 1);
+    }
+}
+
+/// Remembers that a client socket got an answer with this id.
+#[inline(always)]
+fn remember_answer(key: &QueryKey, at_ns: u64) {
+    let socket = Tuple {
+        source: key.client,
+        destination: [0; 4],
+        source_port: key.client_port,
+        destination_port: 0,
+    };
+    match ANSWERED.get_ptr_mut(&socket) {
+        Some(recent) => append(recent, key.id, at_ns),
+        None => {
+            let _ = ANSWERED.insert(&socket, &first(key.id, at_ns), ANY);
+        }
+    }
+}
+
+/// The same query again. The first, when unanswered, is told to user space: it
+/// has to be accounted for on its own.
+#[inline(always)]
+fn again(key: &QueryKey, query: &InFlight) {
+    if let Some(first) = IN_FLIGHT.get_ptr(key) {
+        // SAFETY: points into a live map value.
+        let unanswered = unsafe { (*first).state } == state::SENT;
+        if unanswered {
+            finished(EventKind::Superseded, key, first, query.start_ns);
+        }
+    }
+    let _ = IN_FLIGHT.insert(key, query, ANY);
+}
+
+/// Emits a transaction or a query that was sent again.
+#[inline(always)]
+fn finished(kind: EventKind, key: &QueryKey, query: *const InFlight, at_ns: u64) {
+    let Some(mut entry) = emit::reserve::<Finished>() else { return };
+    let record = emit::record(&mut entry);
+    // SAFETY: a reserved record; `query` points into a live map value.
+    unsafe {
+        (*record).header = emit::header(kind, at_ns);
+        (*record).key = *key;
+        (*record).pad = 0;
+        (*record).query = *query;
+        (*record).command = if config!(trace) != 0 {
+            bpf_get_current_comm().unwrap_or([0; 16])
+        } else {
+            [0; 16]
+        };
+        emit::kept_question(&raw mut (*record).question, key);
+    }
+    entry.submit(0);
+}
+
+/// Client role: a socket sends a query.
+#[inline(always)]
+pub(crate) fn query_sent(dns: &Dns, owner: Socket, at_ns: u64) {
+    begin(dns, Role::Client, owner, (bpf_get_current_pid_tgid() >> 32) as u32, at_ns);
+}
+
+/// Client role, tracepoint plan: a device takes a packet that still belongs to
+/// a socket. Devices stacked in the sender's namespace show it more than once.
+#[inline(always)]
+pub(crate) fn sent_by_device(dns: &Dns, owner: Socket, at_ns: u64) {
+    let key = key(dns, Role::Client, owner.netns);
+    if let Some(first) = IN_FLIGHT.get_ptr(&key) {
+        // SAFETY: points into a live map value.
+        let (socket, start_ns) = unsafe { ((*first).socket, (*first).start_ns) };
+        if socket == owner.identity && at_ns - start_ns < SAME_PACKET_NS {
+            return;
+        }
+    }
+    query_sent(dns, owner, at_ns);
+}
+
+/// A device is about to transmit a query.
+#[inline(always)]
+pub(crate) fn passed_device(key: &QueryKey, ifindex: u32, netns: u32, at_ns: u64) {
+    if let Some(query) = IN_FLIGHT.get_ptr_mut(key) {
+        // SAFETY: points into a live map value.
+        unsafe {
+            (*query).device_ns = at_ns;
+            (*query).device_ifindex = ifindex;
+            (*query).device_netns = netns;
+        }
+    }
+}
+
+/// Client role: an answer is put on a socket's queue.
+#[inline(always)]
+pub(crate) fn answer_queued(skb: Raw, dns: &Dns, owner: Socket, at_ns: u64) {
+    let key = key(dns, Role::Client, owner.netns);
+    match IN_FLIGHT.get_ptr_mut(&key) {
+        Some(query) => answered(&key, query, dns.flags, at_ns),
+        None => {
+            let Some(mut entry) = emit::reserve::<Packet>() else { return };
+            emit::packet_of(emit::record(&mut entry), EventKind::Stray, at_ns, skb, dns, owner, false);
+            entry.submit(0);
+        }
+    }
+}
+
+/// Counts the first answer of a query.
+#[inline(always)]
+fn answered(key: &QueryKey, query: *mut InFlight, flags: u16, at_ns: u64) {
+    // SAFETY: `query` and `stats` point into live map values.
+    unsafe {
+        if (*query).state != state::SENT {
+            return;
+        }
+        (*query).state = state::ANSWERED;
+        (*query).middle_ns = at_ns;
+        (*query).answer_flags = flags;
+        if let Some(stats) = STATS.get_ptr_mut(stats_key(key, (*query).cgroup, (*query).netns)) {
+            add(&raw mut (*stats).answered, 1);
+            add((&raw mut (*stats).rcodes).cast::<u64>().add(rcode(flags)), 1);
+            observe(&raw mut (*stats).latency, at_ns - (*query).start_ns);
+        }
+    }
+    if config!(questions) != 0 {
+        remember_answer(key, at_ns);
+    }
+}
+
+/// Client role: the process read an answer. Ends the transaction.
+#[inline(always)]
+pub(crate) fn answer_read(dns: &Dns, owner: Socket, at_ns: u64) {
+    let key = key(dns, Role::Client, owner.netns);
+    let Some(query) = IN_FLIGHT.get_ptr_mut(&key) else { return };
+    if config!(sees_queueing) == 0 {
+        answered(&key, query, dns.flags, at_ns);
+    } else {
+        // SAFETY: `query` and `stats` point into live map values.
+        unsafe {
+            if let Some(stats) = STATS.get_ptr_mut(stats_key(&key, (*query).cgroup, (*query).netns))
+                && (*query).middle_ns != 0
+            {
+                observe(&raw mut (*stats).read_delay, at_ns - (*query).middle_ns);
+            }
+        }
+    }
+    end(&key, query, at_ns);
+}
+
+/// The transaction is over.
+#[inline(always)]
+fn end(key: &QueryKey, query: *const InFlight, at_ns: u64) {
+    if config!(trace) != 0 {
+        finished(EventKind::Transaction, key, query, at_ns);
+    }
+    let _ = IN_FLIGHT.remove(key);
+}
+
+/// Server role: a query is put on a socket's queue.
+#[inline(always)]
+pub(crate) fn query_queued(dns: &Dns, owner: Socket, at_ns: u64) {
+    begin(dns, Role::Server, owner, 0, at_ns);
+}
+
+/// Server role: the server read a query.
+#[inline(always)]
+pub(crate) fn query_read(dns: &Dns, owner: Socket, at_ns: u64) {
+    let key = key(dns, Role::Server, owner.netns);
+    if config!(sees_queueing) == 0 {
+        begin(dns, Role::Server, owner, (bpf_get_current_pid_tgid() >> 32) as u32, at_ns);
+        return;
+    }
+    let Some(query) = IN_FLIGHT.get_ptr_mut(&key) else { return };
+    // SAFETY: `query` and `stats` point into live map values.
+    unsafe {
+        (*query).middle_ns = at_ns;
+        (*query).tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+        if let Some(stats) = STATS.get_ptr_mut(stats_key(&key, (*query).cgroup, (*query).netns)) {
+            (*stats).tgid = (*query).tgid;
+            observe(&raw mut (*stats).read_delay, at_ns - (*query).start_ns);
+        }
+    }
+}
+
+/// Server role: the server sent an answer. Ends the transaction there.
+#[inline(always)]
+pub(crate) fn answer_sent(dns: &Dns, owner: Socket, at_ns: u64) {
+    let key = key(dns, Role::Server, owner.netns);
+    let Some(query) = IN_FLIGHT.get_ptr_mut(&key) else { return };
+    // SAFETY: `query` and `stats` point into live map values.
+    unsafe {
+        (*query).state = state::ANSWERED;
+        (*query).answer_flags = dns.flags;
+        if let Some(stats) = STATS.get_ptr_mut(stats_key(&key, (*query).cgroup, (*query).netns)) {
+            add(&raw mut (*stats).answered, 1);
+            add((&raw mut (*stats).rcodes).cast::<u64>().add(rcode(dns.flags)), 1);
+            observe(&raw mut (*stats).latency, at_ns - (*query).start_ns);
+        }
+    }
+    end(&key, query, at_ns);
+}
+
+/// The socket had no room after all: what [`answer_queued`] or
+/// [`query_queued`] counted a moment ago on this processor is taken back.
+#[inline(always)]
+pub(crate) fn take_back(dns: &Dns, netns: u32) {
+    let role = if dns.is_answer() { Role::Client } else { Role::Server };
+    let key = key(dns, role, netns);
+    let Some(query) = IN_FLIGHT.get_ptr_mut(&key) else { return };
+    // SAFETY: `query` and `stats` point into live map values.
+    unsafe {
+        let Some(stats) = STATS.get_ptr_mut(stats_key(&key, (*query).cgroup, (*query).netns)) else {
+            return;
+        };
+        if role as u8 == Role::Server as u8 {
+            add(&raw mut (*stats).queries, 1_u64.wrapping_neg());
+            let _ = IN_FLIGHT.remove(&key);
+        } else if (*query).state == state::ANSWERED {
+            (*query).state = state::SENT;
+            take_back_answer(stats, query);
+        }
+    }
+}
+
+/// # Safety
+/// Both point into live map values.
+#[inline(always)]
+unsafe fn take_back_answer(stats: *mut Stats, query: *mut InFlight) {
+    // SAFETY: see above; the bucket index is below the array's length.
+    unsafe {
+        let minus_one = 1_u64.wrapping_neg();
+        let latency_ns = (*query).middle_ns - (*query).start_ns;
+        add(&raw mut (*stats).answered, minus_one);
+        add((&raw mut (*stats).rcodes).cast::<u64>().add(rcode((*query).answer_flags)), minus_one);
+        add(&raw mut (*stats).latency.sum_ns, latency_ns.wrapping_neg());
+        let slot = (&raw mut (*stats).latency.buckets).cast::<u32>().add(bucket(latency_ns));
+        add32(slot, minus_one);
+        (*query).middle_ns = 0;
+        (*query).answer_flags = 0;
+    }
+}
+
+/// Adds a value to a distribution.
+///
+/// # Safety
+/// `latency` points into a live map value.
+#[inline(always)]
+unsafe fn observe(latency: *mut Latency, ns: u64) {
+    // SAFETY: see above; the bucket index is below the array's length.
+    unsafe {
+        let slot = (&raw mut (*latency).buckets).cast::<u32>().add(bucket(ns));
+        add32(slot, 1);
+        add(&raw mut (*latency).sum_ns, ns);
+        if ns > (*latency).max_ns {
+            (*latency).max_ns = ns;
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The command line: one file per subcommand, which wires the rooms together
+//! and nothing else.
+
+mod doctor;
+mod privileges;
+mod reference;
+mod top;
+mod trace;
+mod watch;
+
+use std::{io, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Everything went as asked.
+const EXIT_OK: u8 = 0;
+/// `doctor` found something missing.
+const EXIT_FOUND: u8 = 1;
+/// The command could not do its work.
+const EXIT_FAILED: u8 = 2;
+
+/// Why DNS fails on this node, per pod, proven by the kernel.
+///
+/// dnsprobe watches DNS on one node from inside the kernel: who asks, how long
+/// the answer takes, and where a query that got no answer was lost. It needs
+/// no cluster credentials.
+#[derive(Debug, Parser)]
+#[command(version, after_help = "\
+Exit codes: 0 done; 1 doctor found something missing; 2 could not run.
+
+Examples:
+  dnsprobe top                         per-pod table, refreshed every second
+  dnsprobe trace --only-failed         one line per lost query, with its cause
+  dnsprobe trace --pod cart-0 -o json  every look-up of one pod, for machines
+  dnsprobe doctor                      what can be seen on this kernel, and how")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Top(top::Options),
+    Trace(trace::Options),
+    Doctor(doctor::Options),
+    #[command(hide = true)]
+    GenerateDocs(reference::Options),
+}
+
+/// Output format.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Text for people.
+    #[default]
+    Table,
+    /// One JSON object per line (docs/json.md).
+    Json,
+}
+
+/// Options of every command that watches traffic.
+#[derive(Clone, Debug, Args)]
+struct WatchOptions {
+    /// Output format.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+    /// Stop after this time; without it, on Ctrl-C.
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    duration: Option<Duration>,
+    /// A query without an answer for this long counts as lost.
+    #[arg(long, value_parser = positive_duration, default_value = "5s", value_name = "TIME")]
+    lost_after: Duration,
+    /// UDP ports taken as DNS, up to four.
+    #[arg(long, value_delimiter = ',', default_value = "53", value_name = "PORT")]
+    ports: Vec<u16>,
+    /// Where the kubelet keeps pod logs; names pods.
+    #[arg(long, default_value = "/var/log/pods", value_name = "DIR")]
+    log_dir: PathBuf,
+    /// Where the cgroup v2 hierarchy is mounted; found by itself if not given.
+    #[arg(long, value_name = "DIR")]
+    cgroup_root: Option<PathBuf>,
+}
+
+/// Runs the command line.
+#[must_use]
+pub fn run(cli: &Cli) -> ExitCode {
+    let result = match &cli.command {
+        Command::Top(options) => top::run(options),
+        Command::Trace(options) => trace::run(options),
+        Command::Doctor(options) => doctor::run(options),
+        Command::GenerateDocs(options) => reference::run(options),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) if is_broken_pipe(&error) => ExitCode::from(EXIT_OK),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
+/// Whoever read our output has enough: that is no failure.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe)
+    })
+}
+
+fn positive_duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if duration < Duration::from_millis(1) {
+        return Err("must be at least 1ms".to_owned());
+    }
+    Ok(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_time_of_zero_is_refused() {
+        assert!(Cli::try_parse_from(["dnsprobe", "top", "--lost-after", "0s"]).is_err());
+        assert!(Cli::try_parse_from(["dnsprobe", "top", "--lost-after", "2s"]).is_ok());
+    }
+
+    #[test]
+    fn a_broken_pipe_is_no_failure() {
+        let broken = io::Error::from(io::ErrorKind::BrokenPipe);
+        assert!(is_broken_pipe(&anyhow::Error::from(broken).context("cannot write")));
+        assert!(!is_broken_pipe(&anyhow::anyhow!("other")));
+    }
+}

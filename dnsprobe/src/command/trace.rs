@@ -1,0 +1,196 @@
+//! `dnsprobe trace`: one line per transaction.
+
+use std::{
+    io::{self, Write},
+    net::IpAddr,
+    time::Duration,
+};
+
+use clap::Args;
+
+use super::{
+    EXIT_OK, Format, WatchOptions,
+    top::Json,
+    watch::{self, Handler},
+};
+use crate::{
+    dns::{Name, parse_rcode},
+    engine::{Query, Transaction, Verdict},
+    identity::Owner,
+    output::{Terminal, trace, verdicts::Report},
+    stats::Snapshot,
+};
+
+/// One line per DNS transaction: who, what, from whom, how long, or why not.
+///
+/// Filters add up: a line is shown when all of them fit.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  dnsprobe trace                                   everything
+  dnsprobe trace --only-failed                     lost queries and near misses
+  dnsprobe trace --namespace shop --slower-than 100ms
+  dnsprobe trace --name cluster.local --rcode NXDOMAIN -o json")]
+pub(super) struct Options {
+    #[command(flatten)]
+    watch: WatchOptions,
+    #[command(flatten)]
+    filter: Filter,
+}
+
+/// What is shown.
+#[derive(Clone, Debug, Default, Args)]
+struct Filter {
+    /// Only this pod (its name).
+    #[arg(long, value_name = "NAME")]
+    pod: Option<String>,
+    /// Only pods of this Kubernetes namespace.
+    #[arg(long, value_name = "NAMESPACE")]
+    namespace: Option<String>,
+    /// Only names that are this domain or below it.
+    #[arg(long, value_name = "DOMAIN")]
+    name: Option<Name>,
+    /// Only queries to this server address.
+    #[arg(long, value_name = "ADDRESS")]
+    server: Option<IpAddr>,
+    /// Only answers with this response code (NXDOMAIN, 3, ...).
+    #[arg(long, value_parser = parse_rcode_argument, value_name = "RCODE")]
+    rcode: Option<u8>,
+    /// Only answers that took longer.
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    slower_than: Option<Duration>,
+    /// Only lost queries and near misses.
+    #[arg(long)]
+    only_failed: bool,
+}
+
+fn parse_rcode_argument(text: &str) -> Result<u8, String> {
+    parse_rcode(text).ok_or_else(|| {
+        "not a response code; use a name such as NXDOMAIN or a number from 0 to 15".to_owned()
+    })
+}
+
+pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
+    let inner: Box<dyn Handler> = match options.watch.output {
+        Format::Json => Box::new(Json),
+        Format::Table => Box::new(Lines {
+            terminal: Terminal::of_stdout(),
+            report: Report::new(),
+            shown: false,
+            filtered: options.filter.is_set(),
+        }),
+    };
+    let mut handler = Filtered { filter: options.filter.clone(), inner };
+    watch::run(&options.watch, true, None, &mut handler)?;
+    Ok(EXIT_OK)
+}
+
+impl Filter {
+    fn is_set(&self) -> bool {
+        self.pod.is_some()
+            || self.namespace.is_some()
+            || self.name.is_some()
+            || self.server.is_some()
+            || self.rcode.is_some()
+            || self.slower_than.is_some()
+            || self.only_failed
+    }
+
+    fn fits_transaction(&self, transaction: &Transaction) -> bool {
+        !self.only_failed
+            && self.fits_query(&transaction.owner, &transaction.query)
+            && self.rcode.is_none_or(|rcode| transaction.rcode == Some(rcode))
+            && self
+                .slower_than
+                .is_none_or(|limit| transaction.latency_seconds > limit.as_secs_f64())
+    }
+
+    /// A lost query took longer than any limit, and has no response code.
+    fn fits_verdict(&self, verdict: &Verdict) -> bool {
+        self.fits_query(&verdict.owner, &verdict.query)
+            && self.rcode.is_none()
+            && (self.slower_than.is_none() || verdict.loss)
+    }
+
+    fn fits_query(&self, owner: &Owner, query: &Query) -> bool {
+        let (namespace, pod) = match owner {
+            Owner::Pod { namespace, pod, .. } => (namespace.as_deref(), pod.as_deref()),
+            Owner::Host { .. } | Owner::Unattributed { .. } => (None, None),
+        };
+        self.pod.as_deref().is_none_or(|wanted| pod == Some(wanted))
+            && self.namespace.as_deref().is_none_or(|wanted| namespace == Some(wanted))
+            && self.server.is_none_or(|wanted| query.server.ip() == wanted)
+            && self.name.as_ref().is_none_or(|wanted| {
+                query.question.as_ref().is_some_and(|question| question.name.is_under(wanted))
+            })
+    }
+}
+
+struct Filtered {
+    filter: Filter,
+    inner: Box<dyn Handler>,
+}
+
+impl Handler for Filtered {
+    fn transaction(&mut self, transaction: &Transaction) -> anyhow::Result<()> {
+        if self.filter.fits_transaction(transaction) {
+            self.inner.transaction(transaction)?;
+        }
+        Ok(())
+    }
+
+    fn verdict(&mut self, verdict: &Verdict) -> anyhow::Result<()> {
+        if self.filter.fits_verdict(verdict) {
+            self.inner.verdict(verdict)?;
+        }
+        Ok(())
+    }
+
+    fn snapshot(&mut self, snapshot: &Snapshot, last: bool) -> anyhow::Result<()> {
+        self.inner.snapshot(snapshot, last)
+    }
+}
+
+struct Lines {
+    terminal: Terminal,
+    report: Report,
+    shown: bool,
+    filtered: bool,
+}
+
+impl Lines {
+    fn line(&mut self, line: &str) -> anyhow::Result<()> {
+        let mut out = io::stdout().lock();
+        if !self.shown {
+            writeln!(out, "{}", trace::HEADING)?;
+            self.shown = true;
+        }
+        writeln!(out, "{line}")?;
+        Ok(out.flush()?)
+    }
+}
+
+impl Handler for Lines {
+    fn transaction(&mut self, transaction: &Transaction) -> anyhow::Result<()> {
+        let line = trace::transaction(transaction, &self.terminal);
+        self.line(&line)
+    }
+
+    fn verdict(&mut self, verdict: &Verdict) -> anyhow::Result<()> {
+        self.report.add(verdict);
+        let line = trace::verdict(verdict, &self.terminal);
+        self.line(&line)
+    }
+
+    fn snapshot(&mut self, snapshot: &Snapshot, last: bool) -> anyhow::Result<()> {
+        if !last {
+            return Ok(());
+        }
+        let text = if self.shown {
+            self.report.render(&self.terminal)
+        } else {
+            trace::nothing(snapshot, self.filtered)
+        };
+        self.line(&text)
+    }
+}

@@ -1,0 +1,260 @@
+//! What `top` and `trace` share: attach, then turn events and counters into
+//! outcomes and snapshots until told to stop.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::Context;
+use dnsprobe_common::flow::Role;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{MissedTickBehavior, interval, sleep_until},
+};
+
+use super::{WatchOptions, privileges};
+use crate::{
+    engine::{Blindness, Engine, Outcome, Transaction, Verdict},
+    identity::{Identify, Identity, IdentityOptions},
+    kernel::{self, RoleState, Session, now_ns},
+    stats::{Completeness, Missing, PodStats, Snapshot},
+    time::Timestamp,
+};
+
+/// How often unanswered queries are looked for.
+const SWEEP: Duration = Duration::from_millis(250);
+
+/// How long facts outlive the moment a query counts as lost.
+const FACT_GRACE: Duration = Duration::from_secs(5);
+
+/// What a command does with what comes in.
+pub(super) trait Handler {
+    /// An answered query; only when tracing.
+    fn transaction(&mut self, transaction: &Transaction) -> anyhow::Result<()>;
+    /// A lost query or a near miss.
+    fn verdict(&mut self, verdict: &Verdict) -> anyhow::Result<()>;
+    /// The counters at the end of an interval; `last` when stopping.
+    fn snapshot(&mut self, snapshot: &Snapshot, last: bool) -> anyhow::Result<()>;
+}
+
+/// Attaches and runs until the duration is over or a signal comes.
+pub(super) fn run(
+    options: &WatchOptions,
+    trace: bool,
+    every: Option<Duration>,
+    handler: &mut dyn Handler,
+) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?;
+    runtime.block_on(async {
+        let mut watch = Watch::start(options, trace)?;
+        watch.run(options, every, handler).await
+    })
+}
+
+struct Watch {
+    session: Session,
+    engine: Engine,
+    stats: PodStats,
+    identity: Identity,
+    outcomes: Vec<Outcome>,
+    missing: Vec<Missing>,
+    events_lost: u64,
+    started: Instant,
+    window: Instant,
+}
+
+impl Watch {
+    fn start(options: &WatchOptions, trace: bool) -> anyhow::Result<Self> {
+        let session = Session::start(&kernel::Options {
+            ports: options.ports.clone(),
+            trace,
+            questions: true,
+        })?;
+        let identity = Identity::new(IdentityOptions {
+            log_dir: options.log_dir.clone(),
+            cgroup_root: options.cgroup_root.clone(),
+            proc_root: PathBuf::from("/proc"),
+        });
+        privileges::drop_unneeded().context("cannot drop privileges")?;
+        let missing: Vec<Missing> = session
+            .roles()
+            .iter()
+            .filter_map(|report| match &report.state {
+                RoleState::Missing { reason } => {
+                    Some(Missing { role: report.role.to_string(), reason: reason.clone() })
+                }
+                _ => None,
+            })
+            .collect();
+        let engine = Engine::new(blindness(&session));
+        let now = Instant::now();
+        let attached = session.attached();
+        eprintln!(
+            "dnsprobe: watching ({attached} of {} roles attached{})",
+            session.roles().len(),
+            if missing.is_empty() { "" } else { "; `dnsprobe doctor` says what is missing and why" }
+        );
+        Ok(Self {
+            session,
+            engine,
+            stats: PodStats::new(),
+            identity,
+            outcomes: Vec::new(),
+            missing,
+            events_lost: 0,
+            started: now,
+            window: now,
+        })
+    }
+
+    async fn run(
+        &mut self,
+        options: &WatchOptions,
+        every: Option<Duration>,
+        handler: &mut dyn Handler,
+    ) -> anyhow::Result<()> {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut sweep = interval(SWEEP.min(options.lost_after));
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tick = interval(every.unwrap_or(Duration::from_secs(3600)));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tick.tick().await;
+        // Ten years stand for "until told to stop".
+        let end = options.duration.unwrap_or(Duration::from_secs(10 * 365 * 86_400));
+        let end = tokio::time::Instant::now() + end;
+        loop {
+            tokio::select! {
+                ready = self.session.wait() => {
+                    ready?;
+                    self.drain();
+                }
+                _ = sweep.tick() => {
+                    self.drain();
+                    self.sweep(options.lost_after);
+                }
+                _ = tick.tick(), if every.is_some() => {
+                    self.hand_over(handler)?;
+                    let snapshot = self.snapshot();
+                    handler.snapshot(&snapshot, false)?;
+                }
+                () = sleep_until(end) => break,
+                _ = interrupt.recv() => break,
+                _ = terminate.recv() => break,
+            }
+            self.hand_over(handler)?;
+        }
+        self.drain();
+        self.sweep(options.lost_after);
+        self.hand_over(handler)?;
+        let snapshot = self.snapshot();
+        handler.snapshot(&snapshot, true)
+    }
+
+    /// Takes in every event there is.
+    fn drain(&mut self) {
+        let Self { session, engine, identity, outcomes, .. } = self;
+        let clock = session.clock();
+        session.drain(&mut |observation| {
+            engine.observe(observation, identity, &clock, &mut |outcome| outcomes.push(outcome));
+        });
+    }
+
+    /// Decides queries that have waited too long. Events come first, because
+    /// they hold the reasons.
+    fn sweep(&mut self, lost_after: Duration) {
+        let Self { session, engine, identity, outcomes, .. } = self;
+        let clock = session.clock();
+        session.sweep(lost_after, &mut |observation| {
+            engine.observe(observation, identity, &clock, &mut |outcome| outcomes.push(outcome));
+        });
+        let keep = u64::try_from((lost_after + FACT_GRACE).as_nanos()).unwrap_or(u64::MAX);
+        engine.forget(now_ns().saturating_sub(keep));
+    }
+
+    /// Counts what was decided and passes it on.
+    fn hand_over(&mut self, handler: &mut dyn Handler) -> anyhow::Result<()> {
+        for outcome in std::mem::take(&mut self.outcomes) {
+            match outcome {
+                Outcome::Verdict(verdict) => {
+                    let server = verdict.query.server;
+                    let owner = &verdict.owner;
+                    if verdict.loss {
+                        self.stats.lost(owner, Role::Client, server, verdict.cause);
+                    } else {
+                        self.stats.near_miss(owner, Role::Client, server, verdict.cause);
+                    }
+                    handler.verdict(&verdict)?;
+                }
+                Outcome::Transaction(transaction) => handler.transaction(&transaction)?,
+                Outcome::NotFollowed { owner, role, server } => {
+                    self.stats.not_followed(&owner, role, server, 1);
+                }
+                Outcome::Uncounted { owner, server } => {
+                    self.stats.add_query(&owner, Role::Client, server);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn snapshot(&mut self) -> Snapshot {
+        let reading = self.session.read();
+        if reading.events_lost > self.events_lost {
+            self.events_lost = reading.events_lost;
+            self.engine.events_lost(now_ns());
+        }
+        let identity = &mut self.identity;
+        self.stats.read(&reading.stats, identity);
+        let waiting: Vec<_> = reading
+            .in_flight
+            .iter()
+            .map(|(key, role, server)| (identity.owner(*key), *role, *server))
+            .collect();
+        self.stats.set_in_flight(waiting);
+        let now = Instant::now();
+        let window = now - self.window;
+        self.window = now;
+        self.stats.snapshot(
+            Timestamp(SystemTime::now()),
+            window,
+            now - self.started,
+            Completeness {
+                missing: self.missing.clone(),
+                lost_events: reading.events_lost,
+                in_flight_full: reading.in_flight_full,
+                stats_full: reading.stats_full,
+                missed_runs: reading.missed_runs,
+                unattributed_queries: 0,
+            },
+        )
+    }
+}
+
+/// What verdicts have to allow for.
+fn blindness(session: &Session) -> Blindness {
+    let missing = |role: kernel::Role| {
+        session
+            .roles()
+            .iter()
+            .any(|r| r.role == role && matches!(r.state, RoleState::Missing { .. }))
+    };
+    Blindness {
+        drops: missing(kernel::Role::Drop),
+        transmit: missing(kernel::Role::Transmit),
+        clash: missing(kernel::Role::ConntrackClash),
+        confirm: missing(kernel::Role::ConntrackConfirm),
+        table_full: missing(kernel::Role::ConntrackFull),
+        ipvs: missing(kernel::Role::IpvsVerdict),
+        late_sending: session.sees_sending_late(),
+        missing: kernel::Role::ALL
+            .into_iter()
+            .filter(|role| missing(*role))
+            .map(|role| role.to_string())
+            .collect(),
+    }
+}

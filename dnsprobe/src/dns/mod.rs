@@ -1,0 +1,10 @@
+//! DNS messages as far as dnsprobe reads them: the question, the response
+//! code, and names that are safe to print. No I/O.
+
+mod name;
+mod question;
+mod rcode;
+
+pub use name::{Name, NameError};
+pub use question::{QType, Question, QuestionError};
+pub use rcode::{parse_rcode, rcode_name};

@@ -1,0 +1,291 @@
+//! Words and machine-readable details for what the rules decided.
+
+use std::{sync::Arc, time::Duration};
+
+use dnsprobe_common::{dns::rcode, flow::Role};
+use serde_json::{Map, Value, json};
+
+use super::{
+    Cause, ConntrackEntry, Device, Evidence, Fact, FactKind, Parts, Query, QuerySeen, Sibling,
+    Transaction, Verdict,
+    rules::{Decision, Timeline},
+};
+use crate::{
+    dns::QType,
+    identity::{Identify, Owner, OwnerKey},
+    time::Clock,
+};
+
+/// The query as people know it.
+fn query(seen: &QuerySeen, clock: &Clock) -> Query {
+    Query {
+        question: seen.question.clone(),
+        id: seen.id.id,
+        client: seen.id.client,
+        server: seen.id.server,
+        sent: clock.timestamp(seen.start_ns),
+        pid: (seen.owner.tgid != 0).then_some(seen.owner.tgid),
+        command: seen.command.clone(),
+    }
+}
+
+/// An answered query.
+pub(super) fn transaction(
+    seen: &QuerySeen,
+    at_ns: u64,
+    identify: &mut dyn Identify,
+    clock: &Clock,
+) -> Transaction {
+    let seconds = |from_ns: u64, to_ns: u64| {
+        Duration::from_nanos(to_ns.saturating_sub(from_ns)).as_secs_f64()
+    };
+    let first = seen.middle_ns.map(|middle| seconds(seen.start_ns, middle));
+    let second = seen.middle_ns.map(|middle| seconds(middle, at_ns));
+    Transaction {
+        time: clock.timestamp(at_ns),
+        owner: identify.owner(seen.owner),
+        role: seen.role,
+        query: query(seen, clock),
+        rcode: seen.answer_flags.and_then(|flags| u8::try_from(rcode(flags)).ok()),
+        latency_seconds: seconds(seen.start_ns, at_ns),
+        parts: match seen.role {
+            Role::Client => Parts::Client { answer_queued_seconds: first, read_seconds: second },
+            Role::Server => Parts::Server { query_read_seconds: first, answered_seconds: second },
+        },
+    }
+}
+
+/// The verdict on a lost query.
+pub(super) fn verdict(
+    timeline: &Timeline<'_>,
+    decision: Decision,
+    owner: Arc<Owner>,
+    identify: &mut dyn Identify,
+    clock: &Clock,
+) -> Verdict {
+    let seen = with_question(timeline.query, timeline.facts);
+    let decisive = decision.decisive.map(|index| &timeline.facts[index]);
+    let clash = timeline.facts.iter().find(|f| matches!(f.kind, FactKind::Clash { .. }));
+    let is_clash =
+        matches!(decision.cause, Cause::ConntrackClash | Cause::ConntrackClashLateAnswer);
+    let other = clash.filter(|_| is_clash).and_then(winner_query);
+    let mut evidence = vec![sent_evidence(&seen, clock)];
+    if let Some((device, at_ns)) = &seen.device {
+        evidence.push(device_evidence(device, *at_ns, clock));
+    }
+    evidence.extend(timeline.facts.iter().map(|fact| fact_evidence(fact, identify, clock)));
+    evidence.sort_by_key(|item| item.at);
+    let at_ns = decisive.map_or(seen.start_ns, |fact| fact.packet.at_ns);
+    Verdict {
+        time: clock.timestamp(at_ns),
+        cause: decision.cause,
+        loss: decision.cause.is_loss(),
+        owner,
+        pair: other.is_some_and(|other| is_pair(&seen, other)),
+        sibling: other.map(|other| sibling(other, identify, clock)),
+        query: query(&seen, clock),
+        summary: decision.summary,
+        advice: decision.cause.advice(),
+        evidence,
+        missing: if decision.cause == Cause::Unexplained {
+            timeline.blindness.missing.clone()
+        } else {
+            Vec::new()
+        },
+    }
+}
+
+/// The near miss of a resolved clash.
+pub(super) fn near_miss(fact: &Fact, identify: &mut dyn Identify, clock: &Clock) -> Verdict {
+    let packet = &fact.packet;
+    let seen = packet.query.clone().unwrap_or_else(|| QuerySeen {
+        id: super::QueryId { client: packet.client(), server: packet.server(), id: packet.id },
+        role: Role::Client,
+        owner: packet
+            .owner
+            .or_else(|| winner_query(fact).filter(|w| w.id.client == packet.client()).map(|w| w.owner))
+            .unwrap_or_default(),
+        socket: 0,
+        start_ns: packet.at_ns,
+        middle_ns: None,
+        answer_flags: None,
+        device: None,
+        other_answer_ns: None,
+        question: packet.question.clone(),
+        command: None,
+    });
+    let other = winner_query(fact);
+    let pair = other.is_some_and(|other| is_pair(&seen, other));
+    let what = if pair {
+        "The A and AAAA queries of one socket raced"
+    } else {
+        "Two queries raced"
+    };
+    Verdict {
+        time: clock.timestamp(packet.at_ns),
+        cause: Cause::ConntrackClashResolved,
+        loss: false,
+        owner: identify.owner(seen.owner),
+        query: query(&seen, clock),
+        summary: format!("{what} to make the same conntrack entry; the kernel kept both packets."),
+        advice: Cause::ConntrackClashResolved.advice(),
+        sibling: other.map(|other| sibling(other, identify, clock)),
+        pair,
+        evidence: vec![fact_evidence(fact, identify, clock)],
+        missing: Vec::new(),
+    }
+}
+
+/// A lost query's question is also in any of its packets.
+fn with_question(seen: &QuerySeen, facts: &[Fact]) -> QuerySeen {
+    let mut seen = seen.clone();
+    if seen.question.is_none() {
+        seen.question = facts.iter().find_map(|fact| fact.packet.question.clone());
+    }
+    seen
+}
+
+fn winner_query(fact: &Fact) -> Option<&QuerySeen> {
+    match &fact.kind {
+        FactKind::Clash { winner_query, .. } => winner_query.as_deref(),
+        _ => None,
+    }
+}
+
+/// Whether two queries are what getaddrinfo sends: A and AAAA of one name from
+/// one socket.
+fn is_pair(one: &QuerySeen, other: &QuerySeen) -> bool {
+    let (Some(a), Some(b)) = (&one.question, &other.question) else { return false };
+    let types = [a.qtype, b.qtype];
+    one.id.client == other.id.client
+        && one.owner.netns == other.owner.netns
+        && a.name == b.name
+        && types.contains(&QType::A)
+        && types.contains(&QType::AAAA)
+}
+
+fn sibling(seen: &QuerySeen, identify: &mut dyn Identify, clock: &Clock) -> Sibling {
+    Sibling { owner: identify.owner(seen.owner), query: query(seen, clock) }
+}
+
+fn sent_evidence(seen: &QuerySeen, clock: &Clock) -> Evidence {
+    let mut detail = Map::new();
+    detail.insert("kind".to_owned(), json!("sent"));
+    detail.insert("netns".to_owned(), json!(seen.owner.netns));
+    Evidence {
+        at: clock.timestamp(seen.start_ns),
+        fact: format!("{} sent query {} to {}", seen.id.client, seen.id.id, seen.id.server),
+        detail,
+    }
+}
+
+fn device_evidence(device: &Device, at_ns: u64, clock: &Clock) -> Evidence {
+    let mut detail = Map::new();
+    detail.insert("kind".to_owned(), json!("transmit"));
+    detail.extend(device_detail(device));
+    let name = device_name(device);
+    Evidence {
+        at: clock.timestamp(at_ns),
+        fact: format!("last device to transmit the query: {name}"),
+        detail,
+    }
+}
+
+fn device_name(device: &Device) -> String {
+    device.name.clone().unwrap_or_else(|| {
+        format!("interface {} of network namespace {}", device.ifindex, device.netns)
+    })
+}
+
+fn device_detail(device: &Device) -> Map<String, Value> {
+    let mut detail = Map::new();
+    detail.insert("device".to_owned(), json!(device.name));
+    detail.insert("ifindex".to_owned(), json!(device.ifindex));
+    detail.insert("device_netns".to_owned(), json!(device.netns));
+    detail.insert("leaves_node".to_owned(), json!(device.leaves_node));
+    detail
+}
+
+fn fact_evidence(fact: &Fact, identify: &mut dyn Identify, clock: &Clock) -> Evidence {
+    let packet = &fact.packet;
+    let mut detail = Map::new();
+    let mut put = |key: &str, value: Value| detail.insert(key.to_owned(), value);
+    put("cpu", json!(packet.cpu));
+    put("packet", json!(packet.tuple.to_string()));
+    put("direction", json!(if packet.is_answer { "answer" } else { "query" }));
+    let text = match &fact.kind {
+        FactKind::Drop { reason, location, netfilter, table_full_ns, queue_full, .. } => {
+            put("kind", json!("drop"));
+            put("reason", json!(reason));
+            put("location", json!(location));
+            put("netfilter", json!(netfilter));
+            if let Some(full_ns) = table_full_ns {
+                put("table_full", json!(clock.timestamp(*full_ns)));
+            }
+            if let Some(full) = queue_full {
+                put("socket_owner", json!(identify.owner(full.owner)));
+                put("socket_used_bytes", json!(full.used_bytes));
+                put("socket_buffer_bytes", json!(full.buffer_bytes));
+                put("side", json!(if packet.is_answer { "client" } else { "server" }));
+            }
+            let reason = reason.as_deref().unwrap_or("no reason given");
+            format!("{} dropped at {location}: {reason}", packet.tuple)
+        }
+        FactKind::Unreachable { icmp_type, icmp_code } => {
+            put("kind", json!("icmp-error"));
+            put("icmp_type", json!(icmp_type));
+            put("icmp_code", json!(icmp_code));
+            format!("ICMP type {icmp_type} code {icmp_code} sent for {}", packet.tuple)
+        }
+        FactKind::Clash { winner, resolved, .. } => {
+            put("kind", json!("clash"));
+            put("resolved", json!(resolved));
+            put(
+                "tuples",
+                json!({ "loser": packet.conntrack.map(entry), "winner": entry(*winner) }),
+            );
+            let outcome = if *resolved { "kept" } else { "dropped" };
+            format!("nf_ct_resolve_clash on CPU {}: {} {outcome}", packet.cpu, packet.tuple)
+        }
+        FactKind::ConfirmDrop => {
+            put("kind", json!("confirm-drop"));
+            format!("__nf_conntrack_confirm on CPU {} dropped {}", packet.cpu, packet.tuple)
+        }
+        FactKind::IpvsDrop { backend } => {
+            put("kind", json!("ipvs-drop"));
+            if let Some(backend) = backend {
+                put("backend", json!(backend.address.to_string()));
+                put("backend_available", json!(backend.available));
+                put("backend_weight", json!(backend.weight));
+            }
+            let to = backend.map_or_else(
+                || "an unknown real server".to_owned(),
+                |backend| backend.address.to_string(),
+            );
+            format!("IPVS dropped {}; its connection points to {to}", packet.tuple)
+        }
+        FactKind::Stray => {
+            put("kind", json!("stray-answer"));
+            let owner = packet.owner.map_or_else(OwnerKey::default, |owner| owner);
+            put("socket_owner", json!(identify.owner(owner)));
+            format!("{} reached a socket that did not ask that address", packet.tuple)
+        }
+    };
+    if let Some(conntrack) = packet.conntrack
+        && !matches!(fact.kind, FactKind::Clash { .. })
+    {
+        put("conntrack", json!(entry(conntrack)));
+    }
+    if let Some(device) = &packet.device {
+        detail.extend(device_detail(device));
+    }
+    Evidence { at: clock.timestamp(packet.at_ns), fact: text, detail }
+}
+
+fn entry(entry: ConntrackEntry) -> Value {
+    json!({
+        "original": entry.original.to_string(),
+        "reply": entry.reply.to_string(),
+        "status": format!("{:#x}", entry.status),
+    })
+}

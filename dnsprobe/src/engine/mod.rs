@@ -1,0 +1,199 @@
+//! From observations to verdicts: joins what happened to packets with the
+//! queries that got no answer, and applies one rule per cause. Pure: no I/O,
+//! no clock of its own, no order of arrival beyond kernel timestamps.
+
+mod evidence;
+mod facts;
+mod observation;
+mod rules;
+mod transaction;
+mod verdict;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use dnsprobe_common::flow::Role;
+
+pub use observation::{
+    Backend, ConntrackEntry, Device, Fact, FactKind, Observation, PacketSeen, QueryId, QuerySeen,
+    QueueFull, Tuple, Unanswered,
+};
+pub use transaction::{Parts, Transaction};
+pub use verdict::{Cause, Evidence, Query, Sibling, Verdict};
+
+use crate::{
+    identity::{Identify, Owner},
+    time::Clock,
+};
+use facts::Facts;
+
+/// What of the kernel is not seen, as far as verdicts depend on it.
+#[derive(Clone, Debug, Default)]
+pub struct Blindness {
+    /// Drops are not seen at all.
+    pub drops: bool,
+    /// Transmission by devices is not seen.
+    pub transmit: bool,
+    /// Clashes are not seen.
+    pub clash: bool,
+    /// Refusals to confirm are not seen.
+    pub confirm: bool,
+    /// A full conntrack table is not seen.
+    pub table_full: bool,
+    /// IPVS drops are not seen.
+    pub ipvs: bool,
+    /// Queries are seen only when a device takes them.
+    pub late_sending: bool,
+    /// Names of all roles that are missing.
+    pub missing: Vec<String>,
+}
+
+/// What the engine makes of observations.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// A lost query or a near miss.
+    Verdict(Box<Verdict>),
+    /// An answered query.
+    Transaction(Box<Transaction>),
+    /// A query whose end is nobody's loss: its asker had its answer from
+    /// another server, or it is the server's end of a query.
+    NotFollowed {
+        /// Whose query.
+        owner: Arc<Owner>,
+        /// Which end.
+        role: Role,
+        /// Who was asked.
+        server: SocketAddr,
+    },
+    /// A query that no counter of the kernel programs has.
+    Uncounted {
+        /// Whose query.
+        owner: Arc<Owner>,
+        /// Who was asked.
+        server: SocketAddr,
+    },
+}
+
+/// Joins observations into outcomes.
+pub struct Engine {
+    facts: Facts,
+    blindness: Blindness,
+    /// When events were last known to be missing, kernel nanoseconds.
+    events_lost_ns: Option<u64>,
+}
+
+impl Engine {
+    /// An engine for hooks with these gaps.
+    #[must_use]
+    pub fn new(blindness: Blindness) -> Self {
+        Self { facts: Facts::default(), blindness, events_lost_ns: None }
+    }
+
+    /// Says that events were lost up to a moment: until then nothing may be
+    /// concluded from the absence of a fact.
+    pub fn events_lost(&mut self, at_ns: u64) {
+        self.events_lost_ns = Some(at_ns);
+    }
+
+    /// Forgets facts older than a moment; queries sent before it have their
+    /// verdict by then.
+    pub fn forget(&mut self, before_ns: u64) {
+        self.facts.forget(before_ns);
+    }
+
+    /// Takes in one observation.
+    pub fn observe(
+        &mut self,
+        observation: Observation,
+        identify: &mut dyn Identify,
+        clock: &Clock,
+        sink: &mut dyn FnMut(Outcome),
+    ) {
+        match observation {
+            Observation::Transaction { query, at_ns } => {
+                let transaction = evidence::transaction(&query, at_ns, identify, clock);
+                sink(Outcome::Transaction(Box::new(transaction)));
+            }
+            Observation::Unanswered { query, how } => {
+                sink(self.unanswered(&query, how, identify, clock));
+            }
+            Observation::Fact(fact) => self.fact(*fact, identify, clock, sink),
+        }
+    }
+
+    fn fact(
+        &mut self,
+        fact: Fact,
+        identify: &mut dyn Identify,
+        clock: &Clock,
+        sink: &mut dyn FnMut(Outcome),
+    ) {
+        if let FactKind::Clash { resolved: true, .. } = fact.kind {
+            let verdict = evidence::near_miss(&fact, identify, clock);
+            sink(Outcome::Verdict(Box::new(verdict)));
+        }
+        let never_sent = self.never_sent(&fact);
+        self.facts.add(fact);
+        if let Some(query) = never_sent {
+            let owner = identify.owner(query.owner);
+            sink(Outcome::Uncounted { owner, server: query.id.server });
+            sink(self.unanswered(&query, Unanswered::NeverSent, identify, clock));
+        }
+    }
+
+    /// The query of a packet that was dropped on its sender's socket before
+    /// the hook that would have counted it.
+    fn never_sent(&self, fact: &Fact) -> Option<QuerySeen> {
+        let packet = &fact.packet;
+        let is_drop = matches!(fact.kind, FactKind::Drop { queue_full: None, .. });
+        if !self.blindness.late_sending || !is_drop || packet.is_answer || packet.query.is_some() {
+            return None;
+        }
+        Some(QuerySeen {
+            id: QueryId { client: packet.client(), server: packet.server(), id: packet.id },
+            role: Role::Client,
+            owner: packet.owner?,
+            socket: 0,
+            start_ns: packet.at_ns,
+            middle_ns: None,
+            answer_flags: None,
+            device: None,
+            other_answer_ns: None,
+            question: packet.question.clone(),
+            command: None,
+        })
+    }
+
+    fn unanswered(
+        &mut self,
+        query: &QuerySeen,
+        how: Unanswered,
+        identify: &mut dyn Identify,
+        clock: &Clock,
+    ) -> Outcome {
+        let owner = identify.owner(query.owner);
+        if query.role == Role::Server {
+            return Outcome::NotFollowed { owner, role: Role::Server, server: query.id.server };
+        }
+        let until_ns = match how {
+            Unanswered::SentAgain(at_ns) => at_ns,
+            Unanswered::Expired | Unanswered::NeverSent => u64::MAX,
+        };
+        let facts = self.facts.take(query, until_ns);
+        let timeline = rules::Timeline {
+            query,
+            facts: &facts,
+            blindness: &self.blindness,
+            events_lost_ns: self.events_lost_ns,
+        };
+        let decision = rules::decide(&timeline);
+        // The asker had its answer elsewhere and stopped waiting; only what
+        // is proven to have gone wrong is still worth a word.
+        if query.other_answer_ns.is_some()
+            && matches!(decision.cause, Cause::Unexplained | Cause::LateAnswer | Cause::RemoteSilence)
+        {
+            return Outcome::NotFollowed { owner, role: Role::Client, server: query.id.server };
+        }
+        let verdict = evidence::verdict(&timeline, decision, owner, identify, clock);
+        Outcome::Verdict(Box::new(verdict))
+    }
+}

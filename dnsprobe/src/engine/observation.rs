@@ -1,0 +1,249 @@
+//! What the kernel reported, in the engine's terms. Everything an engine
+//! result is made of passes through here.
+
+use std::net::SocketAddr;
+
+use dnsprobe_common::flow::Role;
+
+use crate::{dns::Question, identity::OwnerKey};
+
+/// A tuple: sender and receiver of one direction of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tuple {
+    /// Sender.
+    pub source: SocketAddr,
+    /// Receiver.
+    pub destination: SocketAddr,
+}
+
+impl std::fmt::Display for Tuple {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "udp {} -> {}", self.source, self.destination)
+    }
+}
+
+/// A conntrack entry at the moment of the observation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConntrackEntry {
+    /// Original direction: client and server before translation.
+    pub original: Tuple,
+    /// Reply direction.
+    pub reply: Tuple,
+    /// `enum ip_conntrack_status` bits.
+    pub status: u32,
+}
+
+/// A network device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Interface index in its namespace.
+    pub ifindex: u32,
+    /// Inode of its network namespace.
+    pub netns: u32,
+    /// Its name, where it is in dnsprobe's own namespace.
+    pub name: Option<String>,
+    /// Whether what it transmits leaves this machine.
+    pub leaves_node: bool,
+}
+
+/// What identifies a query on this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct QueryId {
+    /// Who asked.
+    pub client: SocketAddr,
+    /// Who was asked, before translation.
+    pub server: SocketAddr,
+    /// DNS transaction id.
+    pub id: u16,
+}
+
+/// A query as the kernel programs followed it.
+#[derive(Clone, Debug)]
+pub struct QuerySeen {
+    /// Which.
+    pub id: QueryId,
+    /// Which end of the transaction.
+    pub role: Role,
+    /// Who it belongs to.
+    pub owner: OwnerKey,
+    /// The socket, as an opaque number; 0: unknown.
+    pub socket: u64,
+    /// When it was sent (client) or queued (server), kernel nanoseconds.
+    pub start_ns: u64,
+    /// When its answer was queued (client) or it was read (server).
+    pub middle_ns: Option<u64>,
+    /// The answer's header flags.
+    pub answer_flags: Option<u16>,
+    /// The last device that transmitted it, and when.
+    pub device: Option<(Device, u64)>,
+    /// When the same socket got an answer with the same id from another
+    /// server.
+    pub other_answer_ns: Option<u64>,
+    /// Its question, when it was kept.
+    pub question: Option<Question>,
+    /// Command of the process, when it was kept.
+    pub command: Option<String>,
+}
+
+/// A DNS packet seen where something happened to it.
+#[derive(Clone, Debug)]
+pub struct PacketSeen {
+    /// When, kernel nanoseconds.
+    pub at_ns: u64,
+    /// On which processor.
+    pub cpu: u32,
+    /// Addresses as they stood in the packet.
+    pub tuple: Tuple,
+    /// DNS transaction id.
+    pub id: u16,
+    /// Whether it was an answer.
+    pub is_answer: bool,
+    /// Its conntrack entry.
+    pub conntrack: Option<ConntrackEntry>,
+    /// Who sent or received it, where a socket was known.
+    pub owner: Option<OwnerKey>,
+    /// Its device, where it had one.
+    pub device: Option<Device>,
+    /// The query in flight it belongs to.
+    pub query: Option<QuerySeen>,
+    /// Its question.
+    pub question: Option<Question>,
+}
+
+impl PacketSeen {
+    /// The entry, unless an answer came in as a flow of its own: then it is
+    /// not the entry of the query.
+    fn query_entry(&self) -> Option<&ConntrackEntry> {
+        self.conntrack.as_ref().filter(|entry| {
+            !self.is_answer || entry.original.destination != self.tuple.destination
+        })
+    }
+
+    /// The asking side before translation.
+    #[must_use]
+    pub fn client(&self) -> SocketAddr {
+        match (self.query_entry(), self.is_answer) {
+            (Some(entry), _) => entry.original.source,
+            (None, false) => self.tuple.source,
+            (None, true) => self.tuple.destination,
+        }
+    }
+
+    /// The asked side, as far as the packet and its entry know.
+    #[must_use]
+    pub fn server(&self) -> SocketAddr {
+        match (self.query_entry(), self.is_answer) {
+            (Some(entry), _) => entry.original.destination,
+            (None, false) => self.tuple.destination,
+            (None, true) => self.tuple.source,
+        }
+    }
+}
+
+/// A receive queue without room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueFull {
+    /// Whose socket.
+    pub owner: OwnerKey,
+    /// Memory in use, bytes.
+    pub used_bytes: u32,
+    /// The socket's receive buffer, bytes.
+    pub buffer_bytes: u32,
+}
+
+/// An IPVS real server as a connection names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Whether the service still lists it.
+    pub available: bool,
+    /// Its weight, where it is known.
+    pub weight: Option<i32>,
+}
+
+/// What happened to a packet.
+#[derive(Clone, Debug)]
+pub enum FactKind {
+    /// The kernel dropped it.
+    Drop {
+        /// The kernel's name of the reason, without its prefix.
+        reason: Option<String>,
+        /// Function and offset that freed it.
+        location: String,
+        /// Whether netfilter decided it.
+        netfilter: bool,
+        /// Whether no socket wanted it.
+        no_socket: bool,
+        /// When conntrack failed to make room for its entry.
+        table_full_ns: Option<u64>,
+        /// The receive queue it did not fit into.
+        queue_full: Option<QueueFull>,
+    },
+    /// An ICMP error answered it.
+    Unreachable {
+        /// ICMP type.
+        icmp_type: u32,
+        /// ICMP code.
+        icmp_code: u32,
+    },
+    /// Its new conntrack entry collided with another.
+    Clash {
+        /// The entry that was first.
+        winner: ConntrackEntry,
+        /// The query that made that entry, where it is remembered.
+        winner_query: Option<Box<QuerySeen>>,
+        /// Whether the packet was kept.
+        resolved: bool,
+    },
+    /// Conntrack dropped it when its entry should have been put in the table.
+    ConfirmDrop,
+    /// IPVS dropped it.
+    IpvsDrop {
+        /// The real server its connection points to.
+        backend: Option<Backend>,
+    },
+    /// A socket got an answer that nobody there waits for.
+    Stray,
+}
+
+/// One thing that happened to one DNS packet.
+#[derive(Clone, Debug)]
+pub struct Fact {
+    /// The packet.
+    pub packet: PacketSeen,
+    /// What happened.
+    pub kind: FactKind,
+}
+
+/// Why a query counts as unanswered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// No answer within the set time.
+    Expired,
+    /// The same query was sent again, at that kernel time.
+    SentAgain(u64),
+    /// It was dropped before any hook saw it being sent.
+    NeverSent,
+}
+
+/// What the kernel room hands to the engine.
+#[derive(Clone, Debug)]
+pub enum Observation {
+    /// A transaction ended with an answer; `at_ns` is when.
+    Transaction {
+        /// The query, its answer flags set.
+        query: QuerySeen,
+        /// Kernel time of its end.
+        at_ns: u64,
+    },
+    /// A query got no answer.
+    Unanswered {
+        /// The query.
+        query: QuerySeen,
+        /// How that is known.
+        how: Unanswered,
+    },
+    /// Something happened to a packet.
+    Fact(Box<Fact>),
+}

@@ -1,0 +1,239 @@
+//! What the engine decides: one cause, one owner, and the proof.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use serde::Serialize;
+
+use crate::{dns::Question, identity::Owner, time::Timestamp};
+
+/// Why a query was lost, or nearly. The numbers and names are stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u16)]
+pub enum Cause {
+    /// Two new conntrack entries collided in reply direction; one packet was
+    /// dropped.
+    ConntrackClash = 100,
+    /// Two new conntrack entries collided and the kernel kept both packets.
+    ConntrackClashResolved = 101,
+    /// The one-second entry of a resolved clash had gone when the answer came.
+    ConntrackClashLateAnswer = 102,
+    /// No conntrack entry could be allocated: the table is full.
+    ConntrackTableFull = 103,
+    /// IPVS sent the client's source port to a real server that is gone.
+    IpvsStaleBackend = 200,
+    /// The receiving socket had no room.
+    SocketBufferFull = 300,
+    /// A netfilter rule dropped the packet.
+    PolicyDrop = 400,
+    /// Nothing listens on the address that was asked.
+    NoListener = 401,
+    /// The query left this node and nothing came back.
+    RemoteSilence = 500,
+    /// The answer came when the client had already closed its socket.
+    LateAnswer = 501,
+    /// Nothing is proven.
+    Unexplained = 900,
+}
+
+impl Cause {
+    /// Every cause.
+    pub const ALL: [Self; 11] = [
+        Self::ConntrackClash,
+        Self::ConntrackClashResolved,
+        Self::ConntrackClashLateAnswer,
+        Self::ConntrackTableFull,
+        Self::IpvsStaleBackend,
+        Self::SocketBufferFull,
+        Self::PolicyDrop,
+        Self::NoListener,
+        Self::RemoteSilence,
+        Self::LateAnswer,
+        Self::Unexplained,
+    ];
+
+    /// The stable name, as in `docs/causes.md`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ConntrackClash => "conntrack-clash",
+            Self::ConntrackClashResolved => "conntrack-clash-resolved",
+            Self::ConntrackClashLateAnswer => "conntrack-clash-late-answer",
+            Self::ConntrackTableFull => "conntrack-table-full",
+            Self::IpvsStaleBackend => "ipvs-stale-backend",
+            Self::SocketBufferFull => "socket-buffer-full",
+            Self::PolicyDrop => "policy-drop",
+            Self::NoListener => "no-listener",
+            Self::RemoteSilence => "remote-silence",
+            Self::LateAnswer => "late-answer",
+            Self::Unexplained => "unexplained",
+        }
+    }
+
+    /// What happened, for the list of causes.
+    #[must_use]
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::ConntrackClash => {
+                "Two packets with colliding tuples were both new; the second could not be put into the conntrack table and was dropped."
+            }
+            Self::ConntrackClashResolved => {
+                "The same race, but the kernel kept both packets. A near miss: nothing was lost."
+            }
+            Self::ConntrackClashLateAnswer => {
+                "A resolved clash keeps the loser's entry for one second. The answer took longer, found no translation, reached the pod with the backend's own address and was not accepted."
+            }
+            Self::ConntrackTableFull => "No conntrack entry could be allocated: the table is full.",
+            Self::IpvsStaleBackend => {
+                "The client's source port still belongs to an IPVS connection whose real server is gone; IPVS dropped the packet silently."
+            }
+            Self::SocketBufferFull => "The receiving socket's buffer was full.",
+            Self::PolicyDrop => "A netfilter rule dropped the packet.",
+            Self::NoListener => "Nothing listens on the address that was asked.",
+            Self::RemoteSilence => "The query left this node and no answer came back.",
+            Self::LateAnswer => "The answer came after the client had closed its socket.",
+            Self::Unexplained => "Nothing is proven.",
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub const fn advice(self) -> &'static str {
+        match self {
+            Self::ConntrackClash => {
+                "Run a node-local DNS cache. Until then: glibc images, `options single-request-reopen` in resolv.conf; Alpine/musl images, one nameserver or another base image; source NAT, `--random-fully`."
+            }
+            Self::ConntrackClashResolved => {
+                "Nothing to do: it shows how often the race happens. A node-local DNS cache ends it."
+            }
+            Self::ConntrackClashLateAnswer => {
+                "Find out why the server takes over a second; against the race itself, a node-local DNS cache or `options single-request-reopen`."
+            }
+            Self::ConntrackTableFull => {
+                "Raise net.netfilter.nf_conntrack_max (and the hash size), shorten the UDP timeouts, or find the pod that fills the table."
+            }
+            Self::IpvsStaleBackend => {
+                "Set net.ipv4.vs.expire_nodest_conn=1, shorten the IPVS UDP timeout (`ipvsadm --set 0 0 15`), or run a node-local DNS cache."
+            }
+            Self::SocketBufferFull => {
+                "Server side: scale the DNS server or raise net.core.rmem_max/rmem_default. Client side: the process does not read its answers in time."
+            }
+            Self::PolicyDrop => {
+                "Check network policies and iptables/nftables rules for port 53 in the namespace and direction shown."
+            }
+            Self::NoListener => {
+                "The DNS server is down or restarting, or the service still lists its address."
+            }
+            Self::RemoteSilence => {
+                "Check the path and the far end: security group or firewall for UDP 53, the remote node, the upstream resolver."
+            }
+            Self::LateAnswer => {
+                "The server or its upstream is slower than the client waits: compare the latency with the client's timeout."
+            }
+            Self::Unexplained => {
+                "See `missing` for what could not be seen; `dnsprobe trace --only-failed` shows each such query."
+            }
+        }
+    }
+
+    /// Whether a query was lost; false for near misses.
+    #[must_use]
+    pub const fn is_loss(self) -> bool {
+        !matches!(self, Self::ConntrackClashResolved)
+    }
+}
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Serialize for Cause {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// One query as people know it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Query {
+    /// Name and type; `None` when the question was not captured.
+    #[serde(flatten, serialize_with = "Question::serialize_or_null")]
+    pub question: Option<Question>,
+    /// DNS transaction id.
+    pub id: u16,
+    /// Who asked.
+    pub client: SocketAddr,
+    /// Whom it asked, before translation.
+    pub server: SocketAddr,
+    /// When it was sent.
+    pub sent: Timestamp,
+    /// Process id of the sender, where it was known.
+    pub pid: Option<u32>,
+    /// Command of the sender, where it was known.
+    pub command: Option<String>,
+}
+
+/// A decided query.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verdict {
+    /// When the decisive thing happened in the kernel.
+    pub time: Timestamp,
+    /// The one cause.
+    pub cause: Cause,
+    /// Whether a query was lost.
+    pub loss: bool,
+    /// The one owner: the pod whose query it was.
+    pub owner: Arc<Owner>,
+    /// The query.
+    pub query: Query,
+    /// The proof in one sentence.
+    pub summary: String,
+    /// What to do about it.
+    pub advice: &'static str,
+    /// The other query of a clash, and its owner.
+    pub sibling: Option<Sibling>,
+    /// Clash only: both queries went out on one socket as an A/AAAA pair.
+    pub pair: bool,
+    /// What was observed, in order of time.
+    pub evidence: Vec<Evidence>,
+    /// Unexplained only: hooks that were not attached and might have known.
+    pub missing: Vec<String>,
+}
+
+/// The other query of a clash.
+#[derive(Clone, Debug, Serialize)]
+pub struct Sibling {
+    /// Its owner.
+    pub owner: Arc<Owner>,
+    /// The query.
+    #[serde(flatten)]
+    pub query: Query,
+}
+
+/// One observed fact.
+#[derive(Clone, Debug, Serialize)]
+pub struct Evidence {
+    /// When.
+    pub at: Timestamp,
+    /// In words.
+    pub fact: String,
+    /// The same for machines; its keys depend on the kind of fact.
+    #[serde(flatten)]
+    pub detail: serde_json::Map<String, serde_json::Value>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_are_unique() {
+        let names: HashSet<_> = Cause::ALL.iter().map(|c| c.as_str()).collect();
+        let numbers: HashSet<_> = Cause::ALL.iter().map(|c| *c as u16).collect();
+        assert_eq!(names.len(), Cause::ALL.len());
+        assert_eq!(numbers.len(), Cause::ALL.len());
+    }
+}

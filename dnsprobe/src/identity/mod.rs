@@ -1,0 +1,40 @@
+//! Who: from what the kernel knows of a socket (cgroup, network namespace,
+//! process) to the pod or host unit people know. Knows nothing of DNS.
+
+mod bounded;
+mod cgroup;
+mod escape;
+mod namespaces;
+mod owner;
+mod placement;
+mod pod_logs;
+mod process;
+mod resolver;
+#[cfg(test)]
+mod testing;
+
+use std::sync::Arc;
+
+pub use cgroup::CgroupAccess;
+pub use escape::escape;
+pub use owner::{Owner, UnattributedReason};
+pub use resolver::{Identity, IdentityOptions};
+
+/// What the kernel knows of who owns a socket. Zero means unknown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct OwnerKey {
+    /// cgroup v2 id of the socket's cgroup.
+    pub cgroup: u64,
+    /// Inode of the socket's network namespace.
+    pub netns: u32,
+    /// A process (thread group id) that used the socket.
+    pub tgid: u32,
+}
+
+/// Names owners. The engine and the statistics see only this, so that both
+/// run without a kernel.
+pub trait Identify {
+    /// The owner behind a key. Never fails: what cannot be named is
+    /// [`Owner::Unattributed`] with its reason.
+    fn owner(&mut self, key: OwnerKey) -> Arc<Owner>;
+}

@@ -1,0 +1,216 @@
+//! The one answer to "whose query was this?".
+
+use std::{
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+};
+
+use serde::{Serialize, Serializer, ser::SerializeMap};
+
+/// Why a query could not be attributed. Counted, never guessed around.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum UnattributedReason {
+    /// The kernel named neither a cgroup nor a network namespace.
+    NoCgroup,
+    /// The cgroup was deleted before it could be looked up.
+    CgroupGone,
+    /// The cgroup says nothing and the process is gone or was never known.
+    ProcessGone,
+    /// The cgroup says nothing and the network namespace is shared by owners
+    /// that cannot be told apart.
+    SharedNamespace,
+    /// More owners at once than are kept.
+    TooManyOwners,
+}
+
+impl UnattributedReason {
+    /// Every reason.
+    pub const ALL: [Self; 5] = [
+        Self::NoCgroup,
+        Self::CgroupGone,
+        Self::ProcessGone,
+        Self::SharedNamespace,
+        Self::TooManyOwners,
+    ];
+
+    /// The stable name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoCgroup => "no-cgroup",
+            Self::CgroupGone => "cgroup-gone",
+            Self::ProcessGone => "process-gone",
+            Self::SharedNamespace => "shared-namespace",
+            Self::TooManyOwners => "too-many-owners",
+        }
+    }
+}
+
+impl fmt::Display for UnattributedReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Who a query, an answer or a loss belongs to.
+///
+/// Owners are equal when they are the same pod, whatever is known of its name
+/// and whichever container spoke. All text is safe to print.
+#[derive(Clone, Debug)]
+pub enum Owner {
+    /// A pod.
+    Pod {
+        /// Its namespace; `None` while the kubelet's directories do not tell.
+        namespace: Option<String>,
+        /// Its name; `None` as for the namespace.
+        pod: Option<String>,
+        /// The container's id; `None` when the socket is the pod's own or
+        /// several containers are meant.
+        container: Option<String>,
+        /// Its UID, with dashes; for a static pod 32 hex digits.
+        uid: String,
+    },
+    /// A process outside any pod.
+    Host {
+        /// Its systemd unit or, where it has none, its command.
+        name: String,
+    },
+    /// Nobody that could be proven.
+    Unattributed {
+        /// Why.
+        reason: UnattributedReason,
+    },
+}
+
+impl Owner {
+    /// What identifies the owner: the kind and one name.
+    fn key(&self) -> (u8, &str) {
+        match self {
+            Self::Pod { uid, .. } => (0, uid),
+            Self::Host { name } => (1, name),
+            Self::Unattributed { reason } => (2, reason.as_str()),
+        }
+    }
+
+    /// Whether this is nobody.
+    #[must_use]
+    pub const fn is_unattributed(&self) -> bool {
+        matches!(self, Self::Unattributed { .. })
+    }
+}
+
+impl PartialEq for Owner {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Owner {}
+
+impl PartialOrd for Owner {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Owner {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl Hash for Owner {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
+impl fmt::Display for Owner {
+    /// The label: `namespace/pod`, `pod/uid` while the name is unknown,
+    /// `host/unit`, or `unattributed`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pod { namespace: Some(namespace), pod: Some(pod), .. } => {
+                f.pad(&format!("{namespace}/{pod}"))
+            }
+            Self::Pod { uid, .. } => f.pad(&format!("pod/{uid}")),
+            Self::Host { name } => f.pad(&format!("host/{name}")),
+            Self::Unattributed { .. } => f.pad("unattributed"),
+        }
+    }
+}
+
+impl Serialize for Owner {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        match self {
+            Self::Pod { namespace, pod, container, uid } => {
+                map.serialize_entry("kind", "pod")?;
+                map.serialize_entry("namespace", namespace)?;
+                map.serialize_entry("pod", pod)?;
+                map.serialize_entry("container", container)?;
+                map.serialize_entry("uid", uid)?;
+            }
+            Self::Host { name } => {
+                map.serialize_entry("kind", "host")?;
+                map.serialize_entry("name", name)?;
+            }
+            Self::Unattributed { reason } => {
+                map.serialize_entry("kind", "unattributed")?;
+                map.serialize_entry("reason", reason.as_str())?;
+            }
+        }
+        map.serialize_entry("label", &self.to_string())?;
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn pod(name: Option<&str>, container: Option<&str>) -> Owner {
+        Owner::Pod {
+            namespace: name.map(|_| "shop".to_owned()),
+            pod: name.map(str::to_owned),
+            container: container.map(str::to_owned),
+            uid: "u-1".to_owned(),
+        }
+    }
+
+    #[test]
+    fn each_kind_has_its_keys_and_a_label() {
+        let json = |owner: &Owner| serde_json::to_string(owner).unwrap();
+        assert_eq!(
+            json(&pod(Some("cart-0"), Some("ab"))),
+            r#"{"kind":"pod","namespace":"shop","pod":"cart-0","container":"ab","uid":"u-1","label":"shop/cart-0"}"#
+        );
+        assert_eq!(
+            json(&pod(None, None)),
+            r#"{"kind":"pod","namespace":null,"pod":null,"container":null,"uid":"u-1","label":"pod/u-1"}"#
+        );
+        assert_eq!(
+            json(&Owner::Host { name: "sshd.service".to_owned() }),
+            r#"{"kind":"host","name":"sshd.service","label":"host/sshd.service"}"#
+        );
+        assert_eq!(
+            json(&Owner::Unattributed { reason: UnattributedReason::CgroupGone }),
+            r#"{"kind":"unattributed","reason":"cgroup-gone","label":"unattributed"}"#
+        );
+    }
+
+    #[test]
+    fn a_pod_is_the_same_whichever_container_speaks_and_whatever_is_known_of_it() {
+        assert_eq!(pod(Some("cart-0"), Some("ab")), pod(None, Some("cd")));
+        assert_ne!(pod(None, None), Owner::Host { name: "u-1".to_owned() });
+    }
+
+    #[test]
+    fn reasons_have_names_of_their_own() {
+        let names: HashSet<_> = UnattributedReason::ALL.iter().map(|r| r.as_str()).collect();
+        assert_eq!(names.len(), UnattributedReason::ALL.len());
+    }
+}

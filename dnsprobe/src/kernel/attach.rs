@@ -1,0 +1,150 @@
+//! Tries a role's alternatives in order and reports what came of each.
+
+use std::path::Path;
+
+use aya::{Btf, Ebpf, programs::Program};
+
+use super::plan::{Alternative, Mechanism, Role, RoleReport, RoleState, alternatives, describe, symbols};
+
+/// What the node and kernel are like, as far as a role's choice depends on it.
+pub(crate) struct Conditions<'a> {
+    pub(crate) btf: &'a Btf,
+    /// Whether `skb:kfree_skb` has reasons.
+    pub(crate) drop_reasons: bool,
+    /// Why conntrack entries cannot be read; `Ok` when they can.
+    pub(crate) conntrack: Result<(), String>,
+    /// The same for IPVS connections.
+    pub(crate) ipvs: Result<(), String>,
+    /// Whether an answer's queueing is left out on purpose, because an
+    /// earlier try showed that it cannot be hooked.
+    pub(crate) without_queueing: Option<String>,
+}
+
+/// Attaches the best possible alternative of a role.
+pub(crate) fn attach(ebpf: &mut Ebpf, role: Role, conditions: &Conditions<'_>) -> RoleReport {
+    if let Some(state) = unneeded(role) {
+        return RoleReport { role, state, passed_over: Vec::new() };
+    }
+    if let Some(reason) = impossible(role, conditions) {
+        return RoleReport { role, state: RoleState::Missing { reason }, passed_over: Vec::new() };
+    }
+    let mut passed_over = Vec::new();
+    for alternative in alternatives(role) {
+        match try_alternative(ebpf, role, alternative, conditions) {
+            Ok(()) => {
+                let state = RoleState::Attached {
+                    mechanism: alternative.mechanism,
+                    symbols: symbols(alternative),
+                };
+                return RoleReport { role, state, passed_over };
+            }
+            Err(reason) => passed_over.push(format!("{}: {reason}", describe(alternative))),
+        }
+    }
+    let reason = passed_over.join("; ");
+    RoleReport { role, state: RoleState::Missing { reason }, passed_over }
+}
+
+/// Roles about a module that is not loaded.
+fn unneeded(role: Role) -> Option<RoleState> {
+    let module = match role {
+        Role::IpvsVerdict | Role::IpvsConnection => "ip_vs",
+        Role::ConntrackClash | Role::ConntrackConfirm | Role::ConntrackFull => "nf_conntrack",
+        _ => return None,
+    };
+    (!Path::new("/sys/module").join(module).is_dir()).then(|| RoleState::NotNeeded {
+        reason: format!("{module} is not in use on this node"),
+    })
+}
+
+fn impossible(role: Role, conditions: &Conditions<'_>) -> Option<String> {
+    match role {
+        Role::ConntrackClash => conditions.conntrack.clone().err(),
+        Role::Queue => conditions.without_queueing.clone(),
+        _ => None,
+    }
+}
+
+fn try_alternative(
+    ebpf: &mut Ebpf,
+    role: Role,
+    alternative: &Alternative,
+    conditions: &Conditions<'_>,
+) -> Result<(), String> {
+    match alternative.mechanism {
+        Mechanism::DropReason if !conditions.drop_reasons => {
+            return Err("this kernel's skb:kfree_skb has no reasons (5.17)".to_owned());
+        }
+        Mechanism::Kretprobe if role == Role::IpvsConnection => conditions.ipvs.clone()?,
+        // Without the kernel's own table there is nothing to read either.
+        Mechanism::ProcFile if !Path::new("/proc/net/ip_vs_conn").exists() => {
+            return Err("/proc/net/ip_vs_conn does not exist".to_owned());
+        }
+        _ => {}
+    }
+    let mut done = Vec::new();
+    for (program, symbol) in alternative.programs {
+        if let Err(reason) = attach_program(ebpf, program, symbol, conditions.btf) {
+            for program in done {
+                unload(ebpf, program);
+            }
+            return Err(reason);
+        }
+        done.push(*program);
+    }
+    Ok(())
+}
+
+fn attach_program(ebpf: &mut Ebpf, name: &str, symbol: &str, btf: &Btf) -> Result<(), String> {
+    let program =
+        ebpf.program_mut(name).ok_or_else(|| format!("program {name} is not in the object"))?;
+    let loaded = program.fd().is_ok();
+    let result = match program {
+        Program::FEntry(p) => p.load(symbol, btf).and_then(|()| p.attach().map(drop)),
+        Program::BtfTracePoint(p) => p.load(symbol, btf).and_then(|()| p.attach().map(drop)),
+        Program::KProbe(p) => {
+            let load = if loaded { Ok(()) } else { p.load() };
+            load.and_then(|()| p.attach(symbol, 0).map(drop))
+        }
+        _ => return Err(format!("program {name} is of an unexpected type")),
+    };
+    result.map_err(|error| {
+        unload(ebpf, name);
+        brief(&error)
+    })
+}
+
+/// Takes a program out of the kernel again, with its links.
+fn unload(ebpf: &mut Ebpf, name: &str) {
+    let result = match ebpf.program_mut(name) {
+        Some(Program::FEntry(p)) => p.unload(),
+        Some(Program::BtfTracePoint(p)) => p.unload(),
+        Some(Program::KProbe(p)) => p.unload(),
+        _ => Ok(()),
+    };
+    // Only fails when it was not loaded, which is what is wanted.
+    drop(result);
+}
+
+/// An error chain in one line. The verifier's log is long; its last lines say
+/// what it objected to.
+fn brief(error: &dyn std::error::Error) -> String {
+    const VERIFIER_LINES: usize = 4;
+    let mut parts = Vec::new();
+    let mut next = Some(error);
+    while let Some(current) = next {
+        let text = current.to_string();
+        let lines: Vec<&str> =
+            text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let tail = if lines.len() > VERIFIER_LINES + 1 {
+            format!("{} ... {}", lines[0], lines[lines.len() - VERIFIER_LINES..].join(" | "))
+        } else {
+            lines.join(" | ")
+        };
+        if !parts.iter().any(|part: &String| part.contains(&tail)) {
+            parts.push(tail);
+        }
+        next = current.source();
+    }
+    parts.join(": ")
+}

@@ -1,0 +1,141 @@
+//! Locates every kernel field that the programs read, and says which group of
+//! fields is missing and why. A field of another size than expected counts as
+//! missing: a wrong read would look like evidence.
+
+use dnsprobe_common::config::Offsets;
+
+use super::btf::{Btf, BtfError, FieldError};
+
+/// Offsets, and what could not be located.
+pub(crate) struct Layout {
+    pub(crate) offsets: Offsets,
+    /// Whether a socket's cgroup is a typed pointer (5.15).
+    pub(crate) cgroup_pointer_typed: bool,
+    /// Without these nothing works at all.
+    pub(crate) basic: Result<(), FieldError>,
+    /// Conntrack entries.
+    pub(crate) conntrack: Result<(), FieldError>,
+    /// IPVS connections and real servers.
+    pub(crate) ipvs: Result<(), String>,
+}
+
+impl Layout {
+    /// Reads the running kernel's types.
+    pub(crate) fn of(vmlinux: &Btf<'_>) -> Self {
+        let mut layout = Self {
+            offsets: Offsets::NONE,
+            cgroup_pointer_typed: false,
+            basic: Ok(()),
+            conntrack: Ok(()),
+            ipvs: Ok(()),
+        };
+        layout.basic = layout.locate_basic(vmlinux);
+        layout.conntrack = layout.locate_conntrack_anywhere(vmlinux);
+        layout.ipvs = layout.locate_ipvs(vmlinux);
+        layout
+    }
+
+    fn locate_basic(&mut self, btf: &Btf<'_>) -> Result<(), FieldError> {
+        let o = &mut self.offsets;
+        o.sk_buff_head = sized(btf, "sk_buff", "head", 8)?;
+        o.sk_buff_network_header = sized(btf, "sk_buff", "network_header", 2)?;
+        o.sk_buff_protocol = sized(btf, "sk_buff", "protocol", 2)?;
+        o.sk_buff_len = sized(btf, "sk_buff", "len", 4)?;
+        o.sk_buff_sk = sized(btf, "sk_buff", "sk", 8)?;
+        o.sk_buff_dev = sized(btf, "sk_buff", "dev", 8)?;
+        o.net_device_ifindex = sized(btf, "net_device", "ifindex", 4)?;
+        o.net_device_net = sized(btf, "net_device", "nd_net.net", 8)?;
+        o.net_inum = sized(btf, "net", "ns.inum", 4)?;
+        o.task_struct_nsproxy = sized(btf, "task_struct", "nsproxy", 8)?;
+        o.nsproxy_net_ns = sized(btf, "nsproxy", "net_ns", 8)?;
+        o.sock_net = sized(btf, "sock", "__sk_common.skc_net.net", 8)?;
+        o.sock_rcvbuf = sized(btf, "sock", "sk_rcvbuf", 4)?;
+        o.sock_rmem_alloc = sized(btf, "sock", "sk_backlog.rmem_alloc", 4)?;
+        o.cgroup_kn = sized(btf, "cgroup", "kn", 8)?;
+        o.kernfs_node_id = sized(btf, "kernfs_node", "id", 8)?;
+        // A pointer since 5.15, an integer that may hold one before.
+        match btf.field("sock", "sk_cgrp_data.cgroup") {
+            Ok(field) if field.is_pointer => {
+                o.sock_cgroup = field.offset;
+                self.cgroup_pointer_typed = true;
+            }
+            _ => o.sock_cgroup = sized(btf, "sock", "sk_cgrp_data.val", 8)?,
+        }
+        Ok(())
+    }
+
+    /// Conntrack's types are in the kernel's own BTF where something built in
+    /// uses them, else in the module's.
+    fn locate_conntrack_anywhere(&mut self, vmlinux: &Btf<'_>) -> Result<(), FieldError> {
+        if vmlinux.has_struct("nf_conn") {
+            return self.locate_conntrack(vmlinux);
+        }
+        match Btf::module("nf_conntrack", vmlinux) {
+            Ok(module) => self.locate_conntrack(&module),
+            Err(_) => Err(FieldError::NoStruct("nf_conn".to_owned())),
+        }
+    }
+
+    fn locate_conntrack(&mut self, btf: &Btf<'_>) -> Result<(), FieldError> {
+        let o = &mut self.offsets;
+        let tuple = "nf_conntrack_tuple";
+        let nfct = sized(btf, "sk_buff", "_nfct", 8)?;
+        o.nf_conn_status = sized(btf, "nf_conn", "status", 8)?;
+        o.nf_conn_net = sized(btf, "nf_conn", "ct_net.net", 8)?;
+        o.tuplehash_size = btf.struct_size("nf_conntrack_tuple_hash")?;
+        o.nf_conn_tuplehash = sized(btf, "nf_conn", "tuplehash", o.tuplehash_size * 2)?;
+        o.tuplehash_tuple = btf.field("nf_conntrack_tuple_hash", "tuple")?.offset;
+        o.tuple_src_u3 = sized(btf, tuple, "src.u3", 16)?;
+        o.tuple_src_u = sized(btf, tuple, "src.u.all", 2)?;
+        o.tuple_src_l3num = sized(btf, tuple, "src.l3num", 2)?;
+        o.tuple_dst_u3 = sized(btf, tuple, "dst.u3", 16)?;
+        o.tuple_dst_u = sized(btf, tuple, "dst.u.all", 2)?;
+        o.tuple_dst_protonum = sized(btf, tuple, "dst.protonum", 1)?;
+        o.tuple_dst_dir = sized(btf, tuple, "dst.dir", 1)?;
+        // Last: its presence tells the programs that all the others are known.
+        o.sk_buff_nfct = nfct;
+        Ok(())
+    }
+
+    fn locate_ipvs(&mut self, vmlinux: &Btf<'_>) -> Result<(), String> {
+        let module;
+        let btf = if vmlinux.has_struct("ip_vs_conn") {
+            vmlinux
+        } else {
+            module = Btf::module("ip_vs", vmlinux).map_err(|error| match error {
+                BtfError::Read { .. } => {
+                    "this kernel publishes no BTF for the ip_vs module".to_owned()
+                }
+                other => other.to_string(),
+            })?;
+            &module
+        };
+        self.locate_ipvs_fields(btf).map_err(|error| error.to_string())
+    }
+
+    fn locate_ipvs_fields(&mut self, btf: &Btf<'_>) -> Result<(), FieldError> {
+        let o = &mut self.offsets;
+        o.ip_vs_conn_cport = sized(btf, "ip_vs_conn", "cport", 2)?;
+        o.ip_vs_conn_dport = sized(btf, "ip_vs_conn", "dport", 2)?;
+        o.ip_vs_conn_caddr = sized(btf, "ip_vs_conn", "caddr", 16)?;
+        o.ip_vs_conn_daddr = sized(btf, "ip_vs_conn", "daddr", 16)?;
+        o.ip_vs_conn_dest = sized(btf, "ip_vs_conn", "dest", 8)?;
+        o.ip_vs_dest_weight = sized(btf, "ip_vs_dest", "weight", 4)?;
+        // The available flag moved to its own word; both are read as 4 bytes.
+        o.ip_vs_dest_flags = match btf.field("ip_vs_dest", "cflags") {
+            Ok(field) => field.offset,
+            Err(_) => sized(btf, "ip_vs_dest", "flags", 4)?,
+        };
+        Ok(())
+    }
+}
+
+/// The offset of a field that has the expected size.
+fn sized(btf: &Btf<'_>, name: &str, path: &str, size: u32) -> Result<u32, FieldError> {
+    let field = btf.field(name, path)?;
+    if field.size == size {
+        Ok(field.offset)
+    } else {
+        Err(FieldError::Size(name.to_owned(), path.to_owned(), field.size, size))
+    }
+}

@@ -1,0 +1,18 @@
+//! Everything that talks to the running kernel: its type information, what
+//! can be hooked, the hooks in force, and their data as
+//! [`crate::engine::Observation`]s. Knows nothing of pods or verdicts.
+
+mod attach;
+mod btf;
+mod decode;
+mod devices;
+mod ipvs;
+mod layout;
+mod maps;
+mod plan;
+mod recent;
+mod session;
+mod symbols;
+
+pub use plan::{Mechanism, Role, RoleReport, RoleState, reference};
+pub use session::{Options, Reading, Session, SessionError, now_ns};

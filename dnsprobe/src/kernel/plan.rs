@@ -1,0 +1,351 @@
+//! What is hooked: one role per thing dnsprobe wants to know, each with its
+//! alternatives, best first. This table is the source of `docs/hooks.md`.
+
+use serde::Serialize;
+
+/// Something dnsprobe wants to know of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// A local socket sends a query or an answer, IPv4.
+    Send,
+    /// The same for IPv6.
+    SendV6,
+    /// A query or an answer is put on a local socket's queue.
+    Queue,
+    /// A process reads it.
+    Read,
+    /// The kernel drops a packet.
+    Drop,
+    /// Nothing listens on a port.
+    NoListener,
+    /// A device transmits a query.
+    Transmit,
+    /// Two conntrack entries clash.
+    ConntrackClash,
+    /// Conntrack refuses to confirm a new entry.
+    ConntrackConfirm,
+    /// Conntrack's table is full.
+    ConntrackFull,
+    /// IPVS drops a packet.
+    IpvsVerdict,
+    /// Which real server an IPVS connection points to.
+    IpvsConnection,
+}
+
+impl Role {
+    /// Every role, in the order they are attached: sending last, so that
+    /// nothing is counted as sent before everything else can see it.
+    pub const ALL: [Self; 12] = [
+        Self::Drop,
+        Self::NoListener,
+        Self::ConntrackClash,
+        Self::ConntrackConfirm,
+        Self::ConntrackFull,
+        Self::IpvsConnection,
+        Self::IpvsVerdict,
+        Self::Transmit,
+        Self::Read,
+        Self::Queue,
+        Self::SendV6,
+        Self::Send,
+    ];
+
+    /// The stable name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::SendV6 => "send-ipv6",
+            Self::Queue => "queue",
+            Self::Read => "read",
+            Self::Drop => "drop",
+            Self::NoListener => "no-listener",
+            Self::Transmit => "transmit",
+            Self::ConntrackClash => "conntrack-clash",
+            Self::ConntrackConfirm => "conntrack-confirm",
+            Self::ConntrackFull => "conntrack-full",
+            Self::IpvsVerdict => "ipvs-verdict",
+            Self::IpvsConnection => "ipvs-connection",
+        }
+    }
+
+    /// What is not seen without it.
+    #[must_use]
+    pub const fn without(self) -> &'static str {
+        match self {
+            Self::Send => "queries sent over IPv4",
+            Self::SendV6 => "queries sent over IPv6",
+            Self::Queue => "when an answer arrives; latency then ends when it is read",
+            Self::Read => "how long an answer waits to be read",
+            Self::Drop => "where and why the kernel drops packets",
+            Self::NoListener => "queries to ports nobody listens on",
+            Self::Transmit => "whether a lost query left the node",
+            Self::ConntrackClash => "conntrack clashes, lost and resolved",
+            Self::ConntrackConfirm => "whether conntrack or a rule dropped a new flow's packet",
+            Self::ConntrackFull => "whether a packet was dropped because conntrack was full",
+            Self::IpvsVerdict => "packets dropped by IPVS",
+            Self::IpvsConnection => "which real server an IPVS connection points to",
+        }
+    }
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Serialize for Role {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// How a program is attached, or what stands in for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mechanism {
+    /// Trampoline at a function's entry; 5.5.
+    Fentry,
+    /// Tracepoint with typed arguments; 5.5.
+    BtfTracepoint,
+    /// Breakpoint or ftrace probe at a function's entry.
+    Kprobe,
+    /// The same at entry and return.
+    KprobePair,
+    /// The same at return only.
+    Kretprobe,
+    /// Another role's tracepoint tells it already.
+    DropReason,
+    /// The hook of another role sees it too.
+    SendTracepoint,
+    /// A table the kernel publishes, read when something was dropped.
+    ProcFile,
+}
+
+impl Mechanism {
+    /// The stable name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Fentry => "fentry",
+            Self::BtfTracepoint => "BTF tracepoint",
+            Self::Kprobe => "kprobe",
+            Self::KprobePair => "kprobe + kretprobe",
+            Self::Kretprobe => "kretprobe",
+            Self::DropReason => "drop reason",
+            Self::SendTracepoint => "send tracepoint",
+            Self::ProcFile => "/proc table",
+        }
+    }
+}
+
+impl std::fmt::Display for Mechanism {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One way of filling a role: programs and the kernel functions or
+/// tracepoints they go to. All must attach.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Alternative {
+    pub(crate) mechanism: Mechanism,
+    /// (program, kernel symbol)
+    pub(crate) programs: &'static [(&'static str, &'static str)],
+}
+
+const fn by(
+    mechanism: Mechanism,
+    programs: &'static [(&'static str, &'static str)],
+) -> Alternative {
+    Alternative { mechanism, programs }
+}
+
+/// A role's alternatives, best first.
+pub(crate) const fn alternatives(role: Role) -> &'static [Alternative] {
+    use Mechanism::{
+        BtfTracepoint, DropReason, Fentry, Kprobe, KprobePair, Kretprobe, ProcFile, SendTracepoint,
+    };
+    match role {
+        Role::Send => const {
+            &[
+                by(Fentry, &[("ip_send_skb", "ip_send_skb")]),
+                by(Kprobe, &[("ip_send_skb_kprobe", "ip_send_skb")]),
+                by(BtfTracepoint, &[("net_dev_queue", "net_dev_queue")]),
+            ]
+        },
+        Role::SendV6 => const {
+            &[
+                by(Fentry, &[("ip6_send_skb", "ip6_send_skb")]),
+                by(Kprobe, &[("ip6_send_skb_kprobe", "ip6_send_skb")]),
+                by(SendTracepoint, &[]),
+            ]
+        },
+        Role::Queue => const {
+            &[
+                by(Fentry, &[("udp_enqueue", "__udp_enqueue_schedule_skb")]),
+                by(Kprobe, &[("udp_enqueue_kprobe", "__udp_enqueue_schedule_skb")]),
+            ]
+        },
+        Role::Read => const {
+            &[
+                by(Fentry, &[("udp_consume", "skb_consume_udp")]),
+                by(Kprobe, &[("udp_consume_kprobe", "skb_consume_udp")]),
+                by(BtfTracepoint, &[("consume_skb", "consume_skb")]),
+            ]
+        },
+        Role::Drop => const { &[by(BtfTracepoint, &[("kfree_skb", "kfree_skb")])] },
+        Role::NoListener => const {
+            &[
+                by(DropReason, &[]),
+                by(Fentry, &[("icmp_send", "__icmp_send")]),
+                by(Kprobe, &[("icmp_send_kprobe", "__icmp_send")]),
+            ]
+        },
+        Role::Transmit => const {
+            &[by(BtfTracepoint, &[("net_dev_start_xmit", "net_dev_start_xmit")])]
+        },
+        Role::ConntrackClash => const {
+            &[by(
+                KprobePair,
+                &[("clash", "nf_ct_resolve_clash"), ("clash_resolved", "nf_ct_resolve_clash")],
+            )]
+        },
+        Role::ConntrackConfirm => const {
+            &[by(
+                KprobePair,
+                &[("confirm", "__nf_conntrack_confirm"), ("confirmed", "__nf_conntrack_confirm")],
+            )]
+        },
+        Role::ConntrackFull => const { &[by(Kretprobe, &[("early_drop", "early_drop")])] },
+        Role::IpvsVerdict => const {
+            &[
+                by(
+                    KprobePair,
+                    &[("ipvs_in", "ip_vs_in_hook"), ("ipvs_verdict", "ip_vs_in_hook")],
+                ),
+                by(
+                    KprobePair,
+                    &[
+                        ("ipvs_in", "ip_vs_remote_request4"),
+                        ("ipvs_verdict", "ip_vs_remote_request4"),
+                        ("ipvs_in", "ip_vs_local_request4"),
+                        ("ipvs_verdict", "ip_vs_local_request4"),
+                    ],
+                ),
+            ]
+        },
+        Role::IpvsConnection => const {
+            &[
+                by(Kretprobe, &[("ipvs_connection", "ip_vs_conn_in_get_proto")]),
+                by(ProcFile, &[]),
+            ]
+        },
+    }
+}
+
+/// How a role stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum RoleState {
+    /// In force.
+    Attached {
+        /// By this mechanism.
+        mechanism: Mechanism,
+        /// On these kernel functions or tracepoints.
+        symbols: Vec<String>,
+    },
+    /// This node does not use what the role is about.
+    NotNeeded {
+        /// Why not.
+        reason: String,
+    },
+    /// Not possible here.
+    Missing {
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// A role, how it stands, and why its better alternatives were passed over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RoleReport {
+    /// The role.
+    pub role: Role,
+    /// How it stands.
+    #[serde(flatten)]
+    pub state: RoleState,
+    /// Alternatives that were tried before, and what happened.
+    pub passed_over: Vec<String>,
+}
+
+impl RoleReport {
+    /// The mechanism in force.
+    #[must_use]
+    pub fn mechanism(&self) -> Option<Mechanism> {
+        match &self.state {
+            RoleState::Attached { mechanism, .. } => Some(*mechanism),
+            _ => None,
+        }
+    }
+}
+
+/// The page `docs/hooks.md`.
+#[must_use]
+pub fn reference() -> String {
+    use std::fmt::Write as _;
+    let mut text = String::from(
+        "# Hooks\n\nMade by `cargo xtask docs`. Each role is filled by the first alternative \
+         that this kernel allows; `dnsprobe doctor` shows which, and why the ones before it were \
+         not possible. Prototypes and costs stand in `dnsprobe-ebpf/src/hooks/`.\n\n\
+         | role | without it, not seen | alternatives, best first |\n|---|---|---|\n",
+    );
+    for role in Role::ALL {
+        let list: Vec<String> = alternatives(role).iter().map(describe).collect();
+        let _ = writeln!(text, "| `{role}` | {} | {} |", role.without(), list.join("; "));
+    }
+    text
+}
+
+/// An alternative in words.
+pub(crate) fn describe(alternative: &Alternative) -> String {
+    let symbols = symbols(alternative);
+    if symbols.is_empty() {
+        alternative.mechanism.to_string()
+    } else {
+        format!("{} on {}", alternative.mechanism, symbols.join(", "))
+    }
+}
+
+/// The kernel symbols of an alternative, each once.
+pub(crate) fn symbols(alternative: &Alternative) -> Vec<String> {
+    let mut symbols: Vec<String> = Vec::new();
+    for (_, symbol) in alternative.programs {
+        if !symbols.iter().any(|known| known == symbol) {
+            symbols.push((*symbol).to_owned());
+        }
+    }
+    symbols
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_role_is_listed_once_and_has_an_alternative() {
+        let names: HashSet<_> = Role::ALL.iter().map(|r| r.as_str()).collect();
+        assert_eq!(names.len(), Role::ALL.len());
+        for role in Role::ALL {
+            assert!(!alternatives(role).is_empty(), "{role}");
+        }
+    }
+
+    #[test]
+    fn sending_is_attached_last() {
+        assert_eq!(Role::ALL.last(), Some(&Role::Send));
+    }
+}

@@ -1,0 +1,391 @@
+//! A running set of hooks and their data.
+
+use std::{
+    fs,
+    io,
+    net::SocketAddr,
+    time::{Duration, SystemTime},
+};
+
+use aya::{Btf as AyaBtf, Ebpf, EbpfLoader};
+use dnsprobe_common::{
+    config::{Config, MAX_PORTS},
+    flow::{Role as End, state},
+    stats::{Health, Stats, StatsKey},
+};
+use tokio::io::unix::AsyncFd;
+
+use super::{
+    attach::{self, Conditions},
+    btf::Btf,
+    decode::{self, DropReasons},
+    devices::Devices,
+    ipvs::IpvsState,
+    layout::Layout,
+    maps::Maps,
+    plan::{Mechanism, Role, RoleReport, RoleState},
+    symbols::Symbols,
+};
+use crate::{
+    engine::{Observation, Unanswered},
+    identity::OwnerKey,
+    time::Clock,
+};
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("DNSPROBE_EBPF_OBJECT"));
+
+/// How a session is to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// UDP ports taken as DNS; at most four.
+    pub ports: Vec<u16>,
+    /// Report every finished transaction, not only failures.
+    pub trace: bool,
+    /// Keep the question of every query, so that a lost one has its name.
+    pub questions: bool,
+}
+
+/// Why a session could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The kernel's types cannot be read.
+    #[error("this kernel has no usable type information: {0}\nhint: dnsprobe needs CONFIG_DEBUG_INFO_BTF=y, which distributions have set since about 2020")]
+    Btf(String),
+    /// A field that nothing works without is missing.
+    #[error("this kernel's layout is unknown: {0}")]
+    Layout(String),
+    /// The kernel refused the maps.
+    #[error("cannot load the kernel programs: {0}\nhint: run as root, or with CAP_BPF, CAP_PERFMON and CAP_SYS_RESOURCE")]
+    Load(#[from] aya::EbpfError),
+    /// A map could not be used.
+    #[error("cannot use a map of the kernel programs: {0}")]
+    Map(#[from] aya::maps::MapError),
+    /// The built-in object lacks something: a broken build.
+    #[error("the built-in kernel programs lack {0}; rebuild with `cargo xtask build`")]
+    Object(&'static str),
+    /// Neither sending nor reading can be seen.
+    #[error("cannot see DNS traffic on this kernel: {0}\nhint: `dnsprobe doctor` lists every hook and why it is missing")]
+    Blind(String),
+    /// A bad port list.
+    #[error("between one and {MAX_PORTS} DNS ports, none of them 0")]
+    Ports,
+    /// The event loop refused the ring buffer.
+    #[error("cannot wait for events: {0}")]
+    Wait(#[from] io::Error),
+}
+
+/// Everything the counters said at one moment.
+pub struct Reading {
+    /// Aggregates since the start, per pod, server and role.
+    pub stats: Vec<(StatsKey, Stats)>,
+    /// Queries still waiting for an answer: whose, which end, who was asked.
+    pub in_flight: Vec<(OwnerKey, End, SocketAddr)>,
+    /// Events lost to a full ring buffer.
+    pub events_lost: u64,
+    /// Queries not followed because the in-flight map was full.
+    pub in_flight_full: u64,
+    /// Transactions not counted because the stats map was full.
+    pub stats_full: u64,
+    /// Program runs the kernel skipped, and function returns whose entry was
+    /// missed.
+    pub missed_runs: u64,
+}
+
+/// Attached programs and their maps. Dropping it detaches everything.
+pub struct Session {
+    ebpf: Ebpf,
+    maps: AsyncFd<Maps>,
+    roles: Vec<RoleReport>,
+    reasons: DropReasons,
+    symbols: Symbols,
+    devices: Devices,
+    ipvs: IpvsState,
+    clock: Clock,
+}
+
+impl Session {
+    /// Reads the kernel's layout, loads and attaches what is possible.
+    ///
+    /// # Errors
+    /// When DNS traffic cannot be seen at all. One missing hook is no error.
+    pub fn start(options: &Options) -> Result<Self, SessionError> {
+        let vmlinux = Btf::vmlinux().map_err(|error| SessionError::Btf(error.to_string()))?;
+        let layout = Layout::of(&vmlinux);
+        if let Err(error) = &layout.basic {
+            return Err(SessionError::Layout(error.to_string()));
+        }
+        let reasons = DropReasons::new(vmlinux.enumerators("skb_drop_reason"));
+        let mut symbols = Symbols::default();
+        let mut config = config(options, &vmlinux, &layout, &reasons, &mut symbols)?;
+        drop(vmlinux);
+        let btf = AyaBtf::from_sys_fs().map_err(|error| SessionError::Btf(error.to_string()))?;
+        let mut conditions = Conditions {
+            btf: &btf,
+            drop_reasons: config.drop_has_reason != 0,
+            conntrack: layout.conntrack.as_ref().map(drop).map_err(ToString::to_string),
+            ipvs: layout.ipvs.clone(),
+            without_queueing: None,
+        };
+        let (mut ebpf, mut roles) = load_and_attach(&config, &layout, &conditions)?;
+        // Whether queueing is seen changes what the other programs do, so a
+        // kernel that refuses it gets them anew.
+        if let Some(RoleState::Missing { reason }) = state_of(&roles, Role::Queue) {
+            conditions.without_queueing = Some(reason.clone());
+            config.sees_queueing = 0;
+            config.skb_consume_udp = symbols.range("skb_consume_udp");
+            drop(ebpf);
+            (ebpf, roles) = load_and_attach(&config, &layout, &conditions)?;
+        }
+        for role in [Role::Send, Role::Read] {
+            if let Some(RoleState::Missing { reason }) = state_of(&roles, role) {
+                return Err(SessionError::Blind(format!("{}: {reason}", role.without())));
+            }
+        }
+        let maps = Maps::take(&mut ebpf)?;
+        // SAFETY: `Maps` owns the ring buffer, returns the same descriptor for
+        // as long as it lives, and nothing else registers it.
+        let maps = unsafe { AsyncFd::register(maps) }
+            .map_err(|error| SessionError::Wait(error.into_parts().1))?;
+        let devices = Devices::new();
+        let clock = Clock::new(SystemTime::now(), now_ns());
+        let ipvs = IpvsState::default();
+        Ok(Self { ebpf, maps, roles, reasons, symbols, devices, ipvs, clock })
+    }
+
+    /// Every role and how it stands.
+    #[must_use]
+    pub fn roles(&self) -> &[RoleReport] {
+        &self.roles
+    }
+
+    /// Turns kernel times into wall-clock times.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// How many roles are attached.
+    #[must_use]
+    pub fn attached(&self) -> usize {
+        self.roles.iter().filter(|r| r.mechanism().is_some()).count()
+    }
+
+    /// Whether queries are only seen when a device takes them, so that one
+    /// dropped before was never counted as sent.
+    #[must_use]
+    pub fn sees_sending_late(&self) -> bool {
+        self.roles.iter().any(|r| {
+            r.role == Role::Send && r.mechanism() == Some(Mechanism::BtfTracepoint)
+        })
+    }
+
+    /// Waits until there are events.
+    ///
+    /// # Errors
+    /// When the event loop fails.
+    pub async fn wait(&self) -> io::Result<()> {
+        self.maps.readable().await?.clear_ready();
+        Ok(())
+    }
+
+    /// Hands over every event there is, oldest first.
+    pub fn drain(&mut self, sink: &mut dyn FnMut(Observation)) {
+        let Maps { events, sent, flows, .. } = self.maps.get_mut();
+        while let Some(record) = events.next() {
+            let mut recent = |tuple: &_, before_ns, not| {
+                super::recent::query(flows, sent, tuple, before_ns, not)
+            };
+            let mut context = decode::Context {
+                reasons: &self.reasons,
+                symbols: &mut self.symbols,
+                devices: &mut self.devices,
+                ipvs: &mut self.ipvs,
+                recent: &mut recent,
+            };
+            if let Some(observation) = decode::decode(&record, &mut context) {
+                sink(observation);
+            }
+        }
+    }
+
+    /// Takes queries out of the in-flight map that have waited longer than
+    /// `lost_after`: unanswered ones are handed over as lost, answered ones
+    /// that nobody read as transactions.
+    pub fn sweep(&mut self, lost_after: Duration, sink: &mut dyn FnMut(Observation)) {
+        let limit_ns = u64::try_from(lost_after.as_nanos()).unwrap_or(u64::MAX);
+        let now = now_ns();
+        let maps = self.maps.get_mut();
+        let due: Vec<_> = maps
+            .in_flight
+            .iter()
+            .filter_map(Result::ok)
+            .filter(|(_, query)| now.saturating_sub(query.start_ns) > limit_ns)
+            .collect();
+        for (key, _) in due {
+            // Read again: an answer may have come since.
+            let Ok(query) = maps.in_flight.get(&key, 0) else { continue };
+            if now.saturating_sub(query.start_ns) <= limit_ns
+                || maps.in_flight.remove(&key).is_err()
+            {
+                continue;
+            }
+            let mut seen = decode::query_seen(&key, &query, &mut self.devices);
+            if let Ok(sent) = maps.sent.get(&key, 0)
+                && sent.at_ns == query.start_ns
+            {
+                seen.question = decode::question(&sent.question);
+            }
+            if key.role == End::Client as u8 {
+                seen.other_answer_ns = super::recent::other_answer_ns(
+                    &maps.answered,
+                    key.client,
+                    key.client_port,
+                    key.id,
+                    query.start_ns,
+                );
+            }
+            sink(if query.state == state::SENT {
+                Observation::Unanswered { query: seen, how: Unanswered::Expired }
+            } else {
+                let at_ns = query.middle_ns;
+                Observation::Transaction { query: seen, at_ns }
+            });
+        }
+    }
+
+    /// Reads every counter.
+    pub fn read(&mut self) -> Reading {
+        let missed_runs = self.missed_runs();
+        let maps = self.maps.get_ref();
+        Reading {
+            stats: maps.stats.iter().filter_map(Result::ok).collect(),
+            in_flight: maps
+                .in_flight
+                .iter()
+                .filter_map(Result::ok)
+                .filter(|(_, query)| query.state == state::SENT)
+                .map(|(key, query)| {
+                    let owner = OwnerKey {
+                        cgroup: query.cgroup,
+                        netns: query.netns,
+                        tgid: query.tgid,
+                    };
+                    let end =
+                        if key.role == End::Server as u8 { End::Server } else { End::Client };
+                    (owner, end, decode::socket(&key.server, key.server_port))
+                })
+                .collect(),
+            events_lost: maps.health(Health::EventsLost),
+            in_flight_full: maps.health(Health::InFlightFull),
+            stats_full: maps.health(Health::StatsFull),
+            missed_runs: missed_runs + maps.health(Health::EntryMissed),
+        }
+    }
+
+    /// Runs the kernel skipped because a program was already running on that
+    /// processor (`recursion_misses`, 5.12; kernel/bpf/syscall.c
+    /// `bpf_prog_show_fdinfo`).
+    fn missed_runs(&self) -> u64 {
+        use std::os::fd::{AsFd, AsRawFd};
+        self.ebpf
+            .programs()
+            .filter_map(|(_, program)| program.fd().ok())
+            .filter_map(|fd| {
+                let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
+                recursion_misses(&fs::read_to_string(path).ok()?)
+            })
+            .sum()
+    }
+}
+
+/// The counter in a program's fdinfo; `None` on kernels that have none.
+fn recursion_misses(fdinfo: &str) -> Option<u64> {
+    let line = fdinfo.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?;
+    line.trim().parse().ok()
+}
+
+fn state_of(roles: &[RoleReport], role: Role) -> Option<&RoleState> {
+    roles.iter().find(|report| report.role == role).map(|report| &report.state)
+}
+
+fn load_and_attach(
+    config: &Config,
+    layout: &Layout,
+    conditions: &Conditions<'_>,
+) -> Result<(Ebpf, Vec<RoleReport>), SessionError> {
+    let mut ebpf = EbpfLoader::new()
+        .btf(Some(conditions.btf))
+        .override_global("CONFIG", config, true)
+        .override_global("OFFSETS", &layout.offsets, true)
+        .load(OBJECT)?;
+    let mut roles: Vec<RoleReport> =
+        Role::ALL.into_iter().map(|role| attach::attach(&mut ebpf, role, conditions)).collect();
+    // IPv6 has no tracepoint of its own: the one for IPv4 sees both.
+    let late = state_of(&roles, Role::Send).is_some_and(|state| {
+        matches!(state, RoleState::Attached { mechanism: Mechanism::BtfTracepoint, .. })
+    });
+    for report in &mut roles {
+        if report.role == Role::SendV6
+            && report.mechanism() == Some(Mechanism::SendTracepoint)
+            && !late
+        {
+            let reason = report.passed_over.join("; ");
+            report.state = RoleState::Missing { reason };
+        }
+    }
+    Ok((ebpf, roles))
+}
+
+fn config(
+    options: &Options,
+    vmlinux: &Btf<'_>,
+    layout: &Layout,
+    reasons: &DropReasons,
+    symbols: &mut Symbols,
+) -> Result<Config, SessionError> {
+    if options.ports.is_empty() || options.ports.len() > MAX_PORTS || options.ports.contains(&0) {
+        return Err(SessionError::Ports);
+    }
+    let arguments = |tracepoint| vmlinux.tracepoint_arguments(tracepoint).unwrap_or(0);
+    let mut config = Config {
+        reason_netfilter: reasons.number("NETFILTER_DROP").unwrap_or(0),
+        reason_rcvbuf: reasons.number("SOCKET_RCVBUFF").unwrap_or(0),
+        reason_proto_mem: reasons.number("PROTO_MEM").unwrap_or(0),
+        trace: u8::from(options.trace),
+        questions: u8::from(options.questions),
+        drop_has_reason: u8::from(arguments("kfree_skb") >= 3),
+        drop_has_socket: u8::from(arguments("kfree_skb") >= 4),
+        cgroup_pointer_typed: u8::from(layout.cgroup_pointer_typed),
+        consume_has_location: u8::from(arguments("consume_skb") >= 2),
+        sees_queueing: 1,
+        ..Config::default()
+    };
+    config.ports[..options.ports.len()].copy_from_slice(&options.ports);
+    if config.drop_has_reason == 0 {
+        config.nf_hook_slow = symbols.range("nf_hook_slow");
+        config.udp_queue_rcv = symbols.range("udp_queue_rcv_one_skb");
+        config.udpv6_queue_rcv = symbols.range("udpv6_queue_rcv_one_skb");
+    }
+    Ok(config)
+}
+
+/// The kernel programs' clock.
+#[must_use]
+pub fn now_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid place to write to; the clock always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn skipped_runs_are_read_from_fdinfo() {
+        assert_eq!(recursion_misses("prog_type:\t26\nrecursion_misses:\t7\n"), Some(7));
+        assert_eq!(recursion_misses("prog_type:\t26\n"), None);
+    }
+}

@@ -1,0 +1,15 @@
+//! dnsprobe: per-pod DNS latency and proven causes of lost queries, from the
+//! kernel of one node.
+//!
+//! The flow of data goes one way: `kernel` makes [`engine::Observation`]s,
+//! `engine` turns them into verdicts with the help of `identity` and `dns`,
+//! `stats` adds up, `output` prints, `command` wires the rooms together.
+
+pub mod command;
+pub mod dns;
+pub mod engine;
+pub mod identity;
+pub mod kernel;
+pub mod output;
+pub mod stats;
+pub mod time;

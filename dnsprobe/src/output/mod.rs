@@ -1,0 +1,14 @@
+//! How results look: text for people, JSON for machines. Takes the results of
+//! the engine and the statistics only, and asks the kernel nothing.
+
+pub mod json;
+pub mod table;
+pub mod terminal;
+mod text;
+pub mod trace;
+pub mod verdicts;
+
+#[cfg(test)]
+mod testing;
+
+pub use terminal::Terminal;

@@ -1,0 +1,160 @@
+//! Results made by hand, as the engine and the statistics would make them.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use dnsprobe_common::flow::Role;
+use serde_json::json;
+
+use crate::{
+    dns::{QType, Question},
+    engine::{Cause, Evidence, Parts, Query, Sibling, Transaction, Verdict},
+    identity::Owner,
+    stats::{Completeness, Counts, LatencySummary, PodCounts, ServerCounts, Snapshot},
+    time::Timestamp,
+};
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+}
+
+fn server(last: u8) -> SocketAddr {
+    SocketAddr::from(([10, 96, 0, last], 53))
+}
+
+pub(super) fn cart() -> Arc<Owner> {
+    pod("cart-0")
+}
+
+pub(super) fn pod(name: &str) -> Arc<Owner> {
+    Arc::new(Owner::Pod {
+        namespace: Some("shop".into()),
+        pod: Some(name.into()),
+        container: None,
+        uid: format!("uid-of-{name}"),
+    })
+}
+
+fn query(qtype: QType, id: u16, asked: SocketAddr) -> Query {
+    Query {
+        question: Some(Question { name: "race.test.svc".parse().unwrap(), qtype }),
+        id,
+        client: SocketAddr::from(([10, 244, 0, 11], 40_000)),
+        server: asked,
+        sent: at(10),
+        pid: Some(123),
+        command: Some("dnsq".into()),
+    }
+}
+
+pub(super) fn transaction() -> Transaction {
+    Transaction {
+        time: at(10),
+        owner: cart(),
+        role: Role::Client,
+        query: query(QType::AAAA, 4660, server(10)),
+        rcode: Some(0),
+        latency_seconds: 0.0201,
+        parts: Parts::Client { answer_queued_seconds: Some(0.0200), read_seconds: Some(0.0001) },
+    }
+}
+
+pub(super) fn clash() -> Verdict {
+    let reply = "udp 10.244.0.2:53 -> 10.244.0.11:40000";
+    let tuples = json!({
+        "loser": { "original": "udp 10.244.0.11:40000 -> 10.96.0.10:53", "reply": reply },
+        "winner": { "original": "udp 10.244.0.11:40000 -> 10.96.0.11:53", "reply": reply },
+    });
+    Verdict {
+        time: at(11),
+        cause: Cause::ConntrackClash,
+        loss: true,
+        owner: cart(),
+        query: query(QType::AAAA, 4660, server(10)),
+        summary: "the kernel dropped it".into(),
+        advice: "use a node-local DNS cache",
+        sibling: Some(Sibling { owner: cart(), query: query(QType::A, 4661, server(11)) }),
+        pair: false,
+        evidence: vec![Evidence {
+            at: at(11),
+            fact: "__nf_conntrack_confirm returned NF_DROP".into(),
+            detail: [("tuples".to_owned(), tuples)].into_iter().collect(),
+        }],
+        missing: Vec::new(),
+    }
+}
+
+pub(super) fn near_miss() -> Verdict {
+    Verdict {
+        cause: Cause::ConntrackClashResolved,
+        loss: false,
+        summary: "the kernel merged the entries".into(),
+        advice: "nothing was lost",
+        sibling: None,
+        pair: true,
+        evidence: Vec::new(),
+        ..clash()
+    }
+}
+
+fn counts(queries: u64, answered: u64, lost: u64) -> Counts {
+    let filled = |cause, count| {
+        if count > 0 { BTreeMap::from([(cause, count)]) } else { BTreeMap::new() }
+    };
+    Counts {
+        queries,
+        answered,
+        lost: filled(Cause::ConntrackClash, lost),
+        lost_total: lost,
+        near_misses: filled(Cause::ConntrackClashResolved, 2 * lost),
+        queries_per_second: queries as f64,
+        rcodes: [("NOERROR".into(), answered - lost), ("NXDOMAIN".into(), lost)]
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .collect(),
+        latency_seconds: (answered > 0).then_some(LatencySummary {
+            count: answered,
+            p50: 0.0201,
+            p95: 0.25,
+            p99: 0.000_082,
+            max: 5.004,
+            mean: 0.02,
+        }),
+        ..Counts::default()
+    }
+}
+
+/// A troubled client and a healthy server.
+pub(super) fn snapshot() -> Snapshot {
+    let row = |owner, role, window, total: Counts, servers: &[u8]| PodCounts {
+        owner,
+        role,
+        window,
+        servers: servers
+            .iter()
+            .map(|&last| ServerCounts { server: server(last), total: total.clone() })
+            .collect(),
+        total,
+    };
+    Snapshot {
+        pods: vec![
+            row(cart(), Role::Client, counts(6, 6, 0), counts(10, 9, 1), &[10, 11]),
+            row(pod("dns-0"), Role::Server, Counts::default(), Counts::default(), &[10]),
+        ],
+        ..empty_snapshot()
+    }
+}
+
+pub(super) fn empty_snapshot() -> Snapshot {
+    Snapshot {
+        time: at(12),
+        window_seconds: 1.0,
+        since_seconds: 12.0,
+        pods: Vec::new(),
+        completeness: Completeness::default(),
+    }
+}

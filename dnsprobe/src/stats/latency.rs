@@ -1,0 +1,218 @@
+//! Latency distributions: differences of the kernel's bucket counts, added up,
+//! and the few numbers people read from them.
+
+use std::collections::BTreeMap;
+
+use dnsprobe_common::{
+    histogram::{BUCKETS, bucket, lower_bound_ns, upper_bound_ns},
+    stats::Latency,
+};
+use serde::Serialize;
+
+/// A distribution in seconds. Percentiles are at most 3.2 % from the exact
+/// value between 8.2 µs and 68.7 s; count and mean are exact.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct LatencySummary {
+    /// Number of values.
+    pub count: u64,
+    /// Median, seconds.
+    pub p50: f64,
+    /// 95th percentile, seconds.
+    pub p95: f64,
+    /// 99th percentile, seconds.
+    pub p99: f64,
+    /// Largest value, seconds.
+    pub max: f64,
+    /// Mean, seconds.
+    pub mean: f64,
+}
+
+/// Bucket counts added up over readings. Sparse: one pod's latencies fill few
+/// buckets. Signed: an answer counted in one reading may be taken back in the
+/// next.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Distribution {
+    counts: BTreeMap<usize, i64>,
+    sum_ns: i64,
+    max_ns: u64,
+}
+
+impl Distribution {
+    /// Adds what happened between two readings of one kernel histogram, whose
+    /// counts may have wrapped meanwhile. `before` is `None` for a histogram
+    /// that is new since.
+    pub(super) fn add_difference(&mut self, now: &Latency, before: Option<&Latency>) {
+        for (index, &count) in now.buckets.iter().enumerate() {
+            let earlier = before.map_or(0, |before| before.buckets[index]);
+            let grown = match before {
+                // A step back shows as a huge unsigned difference.
+                Some(_) => i64::from(count.wrapping_sub(earlier).cast_signed()),
+                None => i64::from(count),
+            };
+            if grown != 0 {
+                *self.counts.entry(index).or_default() += grown;
+            }
+        }
+        let earlier = before.map_or(0, |before| before.sum_ns);
+        self.sum_ns = self.sum_ns.saturating_add(now.sum_ns.wrapping_sub(earlier).cast_signed());
+        self.max_ns = self.max_ns.max(now.max_ns);
+    }
+
+    /// The numbers; `None` when there are no values.
+    pub(super) fn summary(&self) -> Option<LatencySummary> {
+        let filled: Vec<(usize, u64)> = self
+            .counts
+            .iter()
+            .filter_map(|(&index, &count)| Some((index, u64::try_from(count).ok()?)))
+            .filter(|(_, count)| *count > 0)
+            .collect();
+        let &(highest, _) = filled.last()?;
+        let count: u64 = filled.iter().map(|(_, count)| count).sum();
+        let max_ns = self.max_in(highest);
+        let percentile = |percent: u64| seconds(percentile_ns(&filled, count, percent).min(max_ns));
+        Some(LatencySummary {
+            count,
+            p50: percentile(50),
+            p95: percentile(95),
+            p99: percentile(99),
+            max: seconds(max_ns),
+            mean: self.sum_ns.max(0) as f64 / 1e9 / count as f64,
+        })
+    }
+
+    /// The largest value, given the highest bucket that holds one: the
+    /// kernel's record if it is of that bucket, else the bucket's bound (the
+    /// record may be of an earlier window, or lost in a race).
+    fn max_in(&self, highest: usize) -> u64 {
+        if bucket(self.max_ns) == highest {
+            self.max_ns
+        } else if highest == BUCKETS - 1 {
+            lower_bound_ns(highest)
+        } else {
+            upper_bound_ns(highest)
+        }
+    }
+}
+
+/// The value below or at which `percent` of all values lie (nearest rank), as
+/// the middle of its bucket: the one point that is near every value in it.
+fn percentile_ns(filled: &[(usize, u64)], count: u64, percent: u64) -> u64 {
+    let rank = (u128::from(count) * u128::from(percent)).div_ceil(100);
+    let mut seen = 0_u128;
+    for &(index, in_bucket) in filled {
+        seen += u128::from(in_bucket);
+        if seen >= rank {
+            let lower = lower_bound_ns(index);
+            // The last bucket has no middle; the caller caps at the maximum.
+            return lower.midpoint(upper_bound_ns(index));
+        }
+    }
+    0
+}
+
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::stats::testing::{EMPTY_LATENCY, latency};
+
+    fn summary(values_ns: &[u64]) -> LatencySummary {
+        let mut distribution = Distribution::default();
+        distribution.add_difference(&latency(values_ns), None);
+        distribution.summary().unwrap()
+    }
+
+    fn exact(sorted: &[u64], percent: usize) -> f64 {
+        sorted[(sorted.len() * percent).div_ceil(100) - 1] as f64 / 1e9
+    }
+
+    #[test]
+    fn nothing_has_no_summary() {
+        assert_eq!(Distribution::default().summary(), None);
+        let mut distribution = Distribution::default();
+        distribution.add_difference(&EMPTY_LATENCY, None);
+        assert_eq!(distribution.summary(), None);
+    }
+
+    #[test]
+    fn one_value_is_its_own_maximum_and_mean() {
+        let one = summary(&[20_000_000]);
+        assert_eq!((one.count, one.max, one.mean), (1, 0.020, 0.020));
+        assert!(one.p50 <= one.max);
+    }
+
+    #[test]
+    fn values_beyond_the_range_are_kept_by_their_maximum() {
+        let long = summary(&[90_000_000_000]);
+        assert_eq!((long.p50, long.max), (90.0, 90.0));
+        assert_eq!(summary(&[0, 0, 5]).max, 5e-9);
+    }
+
+    #[test]
+    fn a_lost_or_older_maximum_gives_the_buckets_bound() {
+        let mut reading = latency(&[20_000_000]);
+        reading.max_ns = 1_000;
+        let mut distribution = Distribution::default();
+        distribution.add_difference(&reading, None);
+        let max = distribution.summary().unwrap().max;
+        assert!((0.020..0.0213).contains(&max), "{max}");
+    }
+
+    #[test]
+    fn wrapped_counts_and_answers_taken_back_are_differences() {
+        let index = bucket(20_000_000);
+        let mut before = EMPTY_LATENCY;
+        before.buckets[index] = u32::MAX - 1;
+        let mut now = before;
+        now.buckets[index] = 3;
+        now.sum_ns = 5 * 20_000_000;
+        let mut distribution = Distribution::default();
+        distribution.add_difference(&now, Some(&before));
+        assert_eq!(distribution.summary().unwrap().count, 5);
+        let mut back = now;
+        back.buckets[index] -= 1;
+        back.sum_ns -= 20_000_000;
+        distribution.add_difference(&back, Some(&now));
+        let summary = distribution.summary().unwrap();
+        assert_eq!((summary.count, summary.mean), (4, 0.020));
+    }
+
+    proptest! {
+        #[test]
+        fn percentiles_are_within_3_2_percent_of_exact(
+            mut values in prop::collection::vec(
+                (13_u32..36, any::<u64>()).prop_map(|(bits, low)| (1 << bits) | (low & ((1 << bits) - 1))),
+                1..500,
+            )
+        ) {
+            let got = summary(&values);
+            values.sort_unstable();
+            for (estimate, percent) in [(got.p50, 50), (got.p95, 95), (got.p99, 99), (got.max, 100)] {
+                let exact = exact(&values, percent);
+                prop_assert!((estimate - exact).abs() / exact <= 0.032, "p{percent}: {estimate} for {exact}");
+            }
+            prop_assert!(got.p50 <= got.p95 && got.p95 <= got.p99 && got.p99 <= got.max);
+            prop_assert_eq!(got.count, values.len() as u64);
+        }
+
+        #[test]
+        fn any_two_readings_have_a_difference(
+            a in any::<u32>(), b in any::<u32>(), index in 0..BUCKETS, sums in any::<(u64, u64)>(),
+            max in any::<u64>(),
+        ) {
+            let (mut before, mut now) = (EMPTY_LATENCY, EMPTY_LATENCY);
+            (before.buckets[index], now.buckets[index]) = (a, b);
+            (before.sum_ns, now.sum_ns, now.max_ns) = (sums.0, sums.1, max);
+            let mut distribution = Distribution::default();
+            distribution.add_difference(&now, Some(&before));
+            distribution.add_difference(&before, Some(&now));
+            distribution.add_difference(&now, None);
+            let _ = distribution.summary();
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! How much: per-pod and per-server counts and latencies, in the window since
+//! the last snapshot and since the start.
+
+mod completeness;
+mod latency;
+mod pod_stats;
+mod role;
+mod snapshot;
+mod tally;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use completeness::{Completeness, Missing};
+pub use latency::LatencySummary;
+pub use pod_stats::PodStats;
+pub use role::{role_name, serialize_role};
+pub use snapshot::{Counts, PodCounts, ServerCounts, Snapshot};

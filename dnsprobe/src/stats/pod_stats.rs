@@ -1,0 +1,314 @@
+//! Adds up kernel readings and decided losses per owner, role and server.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use dnsprobe_common::{
+    flow::{Address, Role},
+    stats::{Stats, StatsKey},
+};
+
+use super::{Completeness, PodCounts, ServerCounts, Snapshot, tally::Tally};
+use crate::{
+    engine::Cause,
+    identity::{Identify, Owner, OwnerKey, UnattributedReason},
+    time::Timestamp,
+};
+
+/// Owners and roles kept at once. Beyond it one idle for long makes room, or
+/// the new one is counted as unattributed.
+const OWNERS: usize = 2_048;
+/// Windows without traffic after which an owner may make room.
+const IDLE_WINDOWS: u64 = 600;
+/// Servers told apart per owner and role; the rest counts for the owner only.
+const SERVERS: usize = 16;
+/// Readings an aggregate may be absent from before it is taken for deleted. A
+/// reading that races with changes of the kernel's map may miss one.
+const ABSENT_READINGS: u64 = 8;
+
+/// The running sums of every owner.
+#[derive(Debug)]
+pub struct PodStats {
+    /// See [`OWNERS`].
+    owners: usize,
+    rows: HashMap<(Arc<Owner>, Role), Row>,
+    /// The last reading of each kernel aggregate and its number.
+    readings: HashMap<StatsKey, (u64, Box<Stats>)>,
+    reading: u64,
+    windows: u64,
+}
+
+#[derive(Debug)]
+struct Row {
+    owner: Arc<Owner>,
+    window: Tally,
+    total: Tally,
+    in_flight: u64,
+    /// `in_flight` when the window began.
+    carried_in: u64,
+    servers: BTreeMap<SocketAddr, Server>,
+    /// The window that last saw anything.
+    active: u64,
+}
+
+#[derive(Debug, Default)]
+struct Server {
+    total: Tally,
+    in_flight: u64,
+}
+
+impl PodStats {
+    /// Empty sums.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_owners(OWNERS)
+    }
+
+    /// Empty sums that keep this many owners and roles at once.
+    pub(super) fn with_owners(owners: usize) -> Self {
+        Self { owners, rows: HashMap::new(), readings: HashMap::new(), reading: 0, windows: 0 }
+    }
+
+    /// Adds what happened since the previous reading of the kernel's map, of
+    /// which this is a whole one.
+    ///
+    /// An aggregate whose queries went back was evicted and started anew in
+    /// the kernel: all it counts now is new.
+    pub fn read(&mut self, readings: &[(StatsKey, Stats)], identify: &mut dyn Identify) {
+        self.reading += 1;
+        for (key, now) in readings {
+            let before = self.readings.remove(key).map(|(_, stats)| stats);
+            let before = before.filter(|before| before.queries <= now.queries);
+            // An idle aggregate asks nobody and keeps no owner alive.
+            if before.as_deref() != Some(now) {
+                let owner = identify.owner(OwnerKey {
+                    cgroup: key.cgroup,
+                    netns: key.netns,
+                    tgid: now.tgid,
+                });
+                let role = if key.role == Role::Server as u8 { Role::Server } else { Role::Client };
+                let server = socket_address(&key.server, key.server_port);
+                self.tally(&owner, role, Some(server), |tally| {
+                    tally.add_difference(now, before.as_deref());
+                });
+            }
+            self.readings.insert(*key, (self.reading, Box::new(*now)));
+        }
+        let oldest = self.reading.saturating_sub(ABSENT_READINGS);
+        self.readings.retain(|_, (reading, _)| *reading >= oldest);
+    }
+
+    /// Counts a lost query. Here as below, `server` is the address that was
+    /// asked; without one, only the owner's sums grow.
+    pub fn lost(
+        &mut self,
+        owner: &Arc<Owner>,
+        role: Role,
+        server: impl Into<Option<SocketAddr>>,
+        cause: Cause,
+    ) {
+        self.tally(owner, role, server.into(), |tally| *tally.lost.entry(cause).or_default() += 1);
+    }
+
+    /// Counts a near miss.
+    pub fn near_miss(
+        &mut self,
+        owner: &Arc<Owner>,
+        role: Role,
+        server: impl Into<Option<SocketAddr>>,
+        cause: Cause,
+    ) {
+        self.tally(owner, role, server.into(), |tally| {
+            *tally.near_misses.entry(cause).or_default() += 1
+        });
+    }
+
+    /// Counts queries that are not followed any further, beyond those that the
+    /// kernel's readings already name.
+    pub fn not_followed(
+        &mut self,
+        owner: &Arc<Owner>,
+        role: Role,
+        server: impl Into<Option<SocketAddr>>,
+        count: u32,
+    ) {
+        self.tally(owner, role, server.into(), |tally| tally.not_followed += i64::from(count));
+    }
+
+    /// Counts a query that the kernel's readings do not hold: it was seen only
+    /// as it was dropped.
+    pub fn add_query(
+        &mut self,
+        owner: &Arc<Owner>,
+        role: Role,
+        server: impl Into<Option<SocketAddr>>,
+    ) {
+        self.tally(owner, role, server.into(), |tally| tally.queries += 1);
+    }
+
+    /// Sets the queries that wait now, one item each, in place of those that
+    /// waited before.
+    pub fn set_in_flight(
+        &mut self,
+        waiting: impl IntoIterator<Item = (Arc<Owner>, Role, SocketAddr)>,
+    ) {
+        for row in self.rows.values_mut() {
+            row.in_flight = 0;
+            row.servers.values_mut().for_each(|server| server.in_flight = 0);
+        }
+        for (owner, role, address) in waiting {
+            let row = self.row(&owner, role);
+            row.in_flight += 1;
+            if let Some(server) = row.server(address) {
+                server.in_flight += 1;
+            }
+        }
+    }
+
+    /// Ends the window: what it added up to, and the totals. Fills in the
+    /// unattributed queries of `completeness`.
+    pub fn snapshot(
+        &mut self,
+        time: Timestamp,
+        window: Duration,
+        since: Duration,
+        mut completeness: Completeness,
+    ) -> Snapshot {
+        let (window_seconds, since_seconds) = (window.as_secs_f64(), since.as_secs_f64());
+        let mut pods: Vec<PodCounts> = self
+            .rows
+            .iter_mut()
+            .map(|((_, role), row)| row.close(*role, window_seconds, since_seconds))
+            .collect();
+        pods.sort_by_cached_key(|pod| (pod.owner.to_string(), Arc::clone(&pod.owner), pod.role));
+        self.windows += 1;
+        completeness.unattributed_queries = pods
+            .iter()
+            .filter(|pod| pod.owner.is_unattributed())
+            .map(|pod| pod.total.queries)
+            .sum();
+        Snapshot { time, window_seconds, since_seconds, pods, completeness }
+    }
+
+    /// Applies a change to all sums it belongs to.
+    fn tally(
+        &mut self,
+        owner: &Arc<Owner>,
+        role: Role,
+        address: Option<SocketAddr>,
+        change: impl Fn(&mut Tally),
+    ) {
+        let row = self.row(owner, role);
+        change(&mut row.window);
+        change(&mut row.total);
+        if let Some(server) = address.and_then(|address| row.server(address)) {
+            change(&mut server.total);
+        }
+    }
+
+    fn row(&mut self, owner: &Arc<Owner>, role: Role) -> &mut Row {
+        let mut key = (Arc::clone(owner), role);
+        if self.rows.len() >= self.owners && !self.rows.contains_key(&key) && !self.make_room() {
+            key.0 = Arc::new(Owner::Unattributed { reason: UnattributedReason::TooManyOwners });
+        }
+        let windows = self.windows;
+        let owner = Arc::clone(&key.0);
+        let row = self.rows.entry(key).or_insert_with(|| Row::new(Arc::clone(&owner)));
+        row.active = windows;
+        row.meet(&owner);
+        row
+    }
+
+    /// Forgets the owner that has been idle longest, if for long enough.
+    fn make_room(&mut self) -> bool {
+        let idle = self.rows.iter().filter(|(_, row)| row.in_flight == 0);
+        let Some((key, row)) = idle.min_by_key(|(_, row)| row.active) else { return false };
+        if self.windows - row.active < IDLE_WINDOWS {
+            return false;
+        }
+        let key = key.clone();
+        self.rows.remove(&key).is_some()
+    }
+}
+
+impl Default for PodStats {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Row {
+    fn new(owner: Arc<Owner>) -> Self {
+        Self {
+            owner,
+            window: Tally::default(),
+            total: Tally::default(),
+            in_flight: 0,
+            carried_in: 0,
+            servers: BTreeMap::new(),
+            active: 0,
+        }
+    }
+
+    /// Takes over what another sight of the same owner adds: a pod's name once
+    /// it is known, and that more than one container is active.
+    fn meet(&mut self, other: &Arc<Owner>) {
+        let (Owner::Pod { pod, container, .. }, Owner::Pod { pod: new_pod, container: new, .. }) =
+            (&*self.owner, &**other)
+        else {
+            return;
+        };
+        let named = pod.is_none() && new_pod.is_some();
+        let several = container.is_some() && container != new;
+        if !named && !several {
+            return;
+        }
+        let keep = if several { None } else { container.clone() };
+        let mut owner = Owner::clone(if named { other } else { &self.owner });
+        if let Owner::Pod { container, .. } = &mut owner {
+            *container = keep;
+        }
+        self.owner = Arc::new(owner);
+    }
+
+    fn server(&mut self, address: SocketAddr) -> Option<&mut Server> {
+        if self.servers.len() >= SERVERS {
+            return self.servers.get_mut(&address);
+        }
+        Some(self.servers.entry(address).or_default())
+    }
+
+    fn close(&mut self, role: Role, window_seconds: f64, since_seconds: f64) -> PodCounts {
+        let window = std::mem::take(&mut self.window);
+        let carried_in = std::mem::replace(&mut self.carried_in, self.in_flight);
+        let mut servers: Vec<ServerCounts> = self
+            .servers
+            .iter()
+            .map(|(address, server)| ServerCounts {
+                server: *address,
+                total: server.total.counts(since_seconds, server.in_flight, 0),
+            })
+            .collect();
+        servers.sort_by_key(|server| std::cmp::Reverse(server.total.queries));
+        PodCounts {
+            owner: Arc::clone(&self.owner),
+            role,
+            window: window.counts(window_seconds, self.in_flight, carried_in),
+            total: self.total.counts(since_seconds, self.in_flight, 0),
+            servers,
+        }
+    }
+}
+
+/// The socket address in a kernel key.
+fn socket_address(address: &Address, port: u16) -> SocketAddr {
+    let mut bytes = [0; 16];
+    for (four, word) in bytes.chunks_exact_mut(4).zip(address) {
+        four.copy_from_slice(&word.to_ne_bytes());
+    }
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::from(bytes)).to_canonical(), port)
+}

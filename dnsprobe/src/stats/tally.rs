@@ -1,0 +1,69 @@
+//! One running sum of everything that is counted about an owner or server.
+
+use std::collections::BTreeMap;
+
+use dnsprobe_common::{dns::RCODES, stats::Stats};
+
+use super::{Counts, latency::Distribution};
+use crate::{dns::rcode_name, engine::Cause};
+
+/// Signed where the kernel may take an answer back.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) queries: i64,
+    answered: i64,
+    pub(super) not_followed: i64,
+    rcodes: [i64; RCODES],
+    latency: Distribution,
+    read_delay: Distribution,
+    pub(super) lost: BTreeMap<Cause, u64>,
+    pub(super) near_misses: BTreeMap<Cause, u64>,
+}
+
+impl Tally {
+    /// Adds what happened between two readings of one kernel aggregate;
+    /// `before` is `None` for one that is new since.
+    pub(super) fn add_difference(&mut self, now: &Stats, before: Option<&Stats>) {
+        let grown = |field: fn(&Stats) -> u64| {
+            field(now).wrapping_sub(before.map_or(0, field)).cast_signed()
+        };
+        self.queries += grown(|stats| stats.queries);
+        self.answered += grown(|stats| stats.answered);
+        self.not_followed += grown(|stats| stats.not_followed);
+        for (code, sum) in self.rcodes.iter_mut().enumerate() {
+            let earlier = before.map_or(0, |before| before.rcodes[code]);
+            *sum += now.rcodes[code].wrapping_sub(earlier).cast_signed();
+        }
+        self.latency.add_difference(&now.latency, before.map(|before| &before.latency));
+        self.read_delay.add_difference(&now.read_delay, before.map(|before| &before.read_delay));
+    }
+
+    /// The sums as they are shown. `seconds` is the time they cover,
+    /// `carried_in` the queries that were in flight at its start.
+    pub(super) fn counts(&self, seconds: f64, in_flight: u64, carried_in: u64) -> Counts {
+        let queries = unsigned(self.queries);
+        Counts {
+            queries,
+            answered: unsigned(self.answered),
+            lost: self.lost.clone(),
+            lost_total: self.lost.values().sum(),
+            near_misses: self.near_misses.clone(),
+            in_flight,
+            not_followed: unsigned(self.not_followed),
+            queries_per_second: if seconds > 0.0 { queries as f64 / seconds } else { 0.0 },
+            rcodes: (0_u8..)
+                .zip(self.rcodes)
+                .filter(|(_, count)| *count > 0)
+                .map(|(code, count)| (rcode_name(code), unsigned(count)))
+                .collect(),
+            latency_seconds: self.latency.summary(),
+            read_delay_seconds: self.read_delay.summary(),
+            carried_in,
+        }
+    }
+}
+
+/// A window in which more was taken back than happened shows zero.
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}

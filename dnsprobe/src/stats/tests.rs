@@ -1,0 +1,262 @@
+//! The sums and their conservation law, over made-up readings.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use dnsprobe_common::{
+    flow::{Role, v4_mapped},
+    stats::{Stats, StatsKey},
+};
+use proptest::prelude::*;
+
+use super::{
+    Completeness, PodStats, Snapshot,
+    testing::{EMPTY_STATS, stats},
+};
+use crate::{
+    engine::Cause,
+    identity::{Identify, Owner, OwnerKey, UnattributedReason},
+    time::Timestamp,
+};
+
+/// Names pods after their cgroup number; cgroup 0 is nobody.
+struct ByCgroup;
+
+impl Identify for ByCgroup {
+    fn owner(&mut self, key: OwnerKey) -> Arc<Owner> {
+        pod(key.cgroup)
+    }
+}
+
+fn pod(cgroup: u64) -> Arc<Owner> {
+    Arc::new(if cgroup == 0 {
+        Owner::Unattributed { reason: UnattributedReason::NoCgroup }
+    } else {
+        Owner::Pod {
+            namespace: Some("shop".into()),
+            pod: Some(format!("cart-{cgroup}")),
+            container: None,
+            uid: format!("u{cgroup}"),
+        }
+    })
+}
+
+fn container(name: Option<&str>, id: &str) -> Arc<Owner> {
+    Arc::new(Owner::Pod {
+        namespace: name.map(|_| "shop".into()),
+        pod: name.map(str::to_owned),
+        container: Some(id.to_owned()),
+        uid: "u".into(),
+    })
+}
+
+fn key(cgroup: u64, server: u8) -> StatsKey {
+    StatsKey {
+        cgroup,
+        server: v4_mapped(u32::from_ne_bytes([10, 96, 0, server])),
+        server_port: 53,
+        ..StatsKey::default()
+    }
+}
+
+fn server(last: u8) -> SocketAddr {
+    SocketAddr::from(([10, 96, 0, last], 53))
+}
+
+fn snapshot(stats: &mut PodStats) -> Snapshot {
+    let second = Duration::from_secs(1);
+    let time = Timestamp(SystemTime::UNIX_EPOCH);
+    stats.snapshot(time, second, 10 * second, Completeness::default())
+}
+
+#[test]
+fn windows_hold_differences_and_totals_everything() {
+    let mut sums = PodStats::new();
+    sums.read(&[(key(1, 10), stats(4, 3))], &mut ByCgroup);
+    sums.set_in_flight([(pod(1), Role::Client, server(10))]);
+    let first = snapshot(&mut sums);
+    sums.read(&[(key(1, 10), stats(10, 9))], &mut ByCgroup);
+    sums.set_in_flight([]);
+    sums.lost(&pod(1), Role::Client, server(10), Cause::ConntrackClash);
+    let second = snapshot(&mut sums);
+
+    let (first, second) = (&first.pods[0], &second.pods[0]);
+    assert_eq!((first.window.queries, first.window.in_flight), (4, 1));
+    assert_eq!((second.window.queries, second.window.answered), (6, 6));
+    assert_eq!(second.window.queries_per_second, 6.0);
+    assert_eq!((second.total.queries, second.total.answered), (10, 9));
+    assert_eq!(second.total.queries_per_second, 1.0);
+    assert_eq!(second.total.lost_total, 1);
+    assert_eq!(second.window.rcodes.get("NOERROR"), Some(&6));
+    assert_eq!(second.window.latency_seconds.map(|latency| latency.count), Some(6));
+    for counts in [&first.window, &first.total, &second.window, &second.total] {
+        assert_eq!(counts.unaccounted(), 0, "{counts:?}");
+    }
+}
+
+#[test]
+fn an_aggregate_that_started_anew_counts_whole_and_keeps_what_it_had() {
+    let mut sums = PodStats::new();
+    sums.read(&[(key(1, 10), stats(10, 10))], &mut ByCgroup);
+    snapshot(&mut sums);
+    sums.read(&[(key(1, 10), stats(3, 3))], &mut ByCgroup);
+    let pod = &snapshot(&mut sums).pods[0];
+    assert_eq!((pod.window.queries, pod.window.answered), (3, 3));
+    assert_eq!((pod.total.queries, pod.total.unaccounted()), (13, 0));
+}
+
+#[test]
+fn an_aggregate_missed_by_one_reading_is_not_counted_twice() {
+    let mut sums = PodStats::new();
+    sums.read(&[(key(1, 10), stats(10, 10))], &mut ByCgroup);
+    sums.read(&[], &mut ByCgroup);
+    sums.read(&[(key(1, 10), stats(11, 11))], &mut ByCgroup);
+    assert_eq!(snapshot(&mut sums).pods[0].total.queries, 11);
+}
+
+#[test]
+fn an_answer_taken_back_is_uncounted_and_a_window_never_negative() {
+    let mut sums = PodStats::new();
+    sums.read(&[(key(1, 10), stats(1, 1))], &mut ByCgroup);
+    snapshot(&mut sums);
+    sums.read(&[(key(1, 10), stats(1, 0))], &mut ByCgroup);
+    sums.lost(&pod(1), Role::Client, server(10), Cause::SocketBufferFull);
+    let pod = &snapshot(&mut sums).pods[0];
+    assert_eq!((pod.window.answered, pod.window.latency_seconds), (0, None));
+    assert_eq!((pod.total.answered, pod.total.unaccounted()), (0, 0));
+    assert!(pod.total.rcodes.is_empty());
+}
+
+#[test]
+fn servers_are_told_apart_and_ordered_by_queries() {
+    let mut sums = PodStats::new();
+    sums.read(&[(key(1, 10), stats(1, 1)), (key(1, 11), stats(5, 4))], &mut ByCgroup);
+    sums.lost(&pod(1), Role::Client, server(11), Cause::RemoteSilence);
+    let pod = &snapshot(&mut sums).pods[0];
+    assert_eq!(pod.total.queries, 6);
+    assert_eq!(pod.servers[0].server, server(11));
+    assert_eq!(pod.servers[0].total.unaccounted(), 0);
+    assert_eq!(pod.servers[1].total.queries, 1);
+}
+
+#[test]
+fn a_pod_that_asks_many_servers_keeps_its_sum() {
+    let mut sums = PodStats::new();
+    let readings: Vec<_> = (0..100).map(|n| (key(1, n), stats(1, 1))).collect();
+    sums.read(&readings, &mut ByCgroup);
+    let pod = &snapshot(&mut sums).pods[0];
+    assert_eq!((pod.total.queries, pod.servers.len()), (100, 16));
+}
+
+#[test]
+fn a_pods_containers_are_one_row_that_names_a_container_only_if_it_is_the_only_one() {
+    let mut sums = PodStats::new();
+    sums.add_query(&container(None, "aa"), Role::Client, server(10));
+    sums.add_query(&container(Some("cart-0"), "aa"), Role::Client, server(10));
+    let one = snapshot(&mut sums);
+    assert_eq!(one.pods.len(), 1);
+    let Owner::Pod { pod, container: id, .. } = &*one.pods[0].owner else { panic!() };
+    assert_eq!((pod.as_deref(), id.as_deref()), (Some("cart-0"), Some("aa")));
+    sums.add_query(&container(Some("cart-0"), "bb"), Role::Client, server(10));
+    sums.add_query(&container(Some("cart-0"), "aa"), Role::Client, server(10));
+    let two = snapshot(&mut sums);
+    let Owner::Pod { container: id, .. } = &*two.pods[0].owner else { panic!() };
+    assert_eq!((id, two.pods[0].total.queries), (&None, 4));
+}
+
+#[test]
+fn owners_beyond_the_cap_are_counted_as_unattributed() {
+    let mut sums = PodStats::with_owners(20);
+    for cgroup in 1..=30 {
+        sums.add_query(&pod(cgroup), Role::Client, server(10));
+    }
+    let full = snapshot(&mut sums);
+    assert_eq!(full.pods.iter().map(|pod| pod.total.queries).sum::<u64>(), 30);
+    assert_eq!(full.completeness.unattributed_queries, 10);
+    for _ in 0..600 {
+        snapshot(&mut sums);
+    }
+    sums.add_query(&pod(50), Role::Client, server(10));
+    assert!(snapshot(&mut sums).pods.iter().any(|row| row.owner == pod(50)));
+}
+
+#[test]
+fn unattributed_queries_are_part_of_completeness() {
+    let mut sums = PodStats::new();
+    sums.read(&[(key(0, 10), stats(7, 7)), (key(1, 10), stats(1, 1))], &mut ByCgroup);
+    assert_eq!(snapshot(&mut sums).completeness.unattributed_queries, 7);
+}
+
+#[test]
+fn roles_are_rows_of_their_own() {
+    let mut sums = PodStats::new();
+    let as_server = StatsKey { role: Role::Server as u8, ..key(1, 10) };
+    sums.read(&[(as_server, stats(2, 2)), (key(1, 10), stats(1, 1))], &mut ByCgroup);
+    let pods = snapshot(&mut sums).pods;
+    let rows: Vec<_> = pods.iter().map(|pod| (pod.role, pod.total.queries)).collect();
+    assert_eq!(rows, [(Role::Client, 1), (Role::Server, 2)]);
+}
+
+#[test]
+fn ipv6_servers_are_printed_in_brackets_and_absent_latency_is_null() {
+    let mut sums = PodStats::new();
+    let v6 =
+        StatsKey { server: [0xfd00_u32.rotate_left(16).to_be(), 0, 0, 5_u32.to_be()], ..key(1, 0) };
+    sums.read(&[(v6, Stats { queries: 1, ..EMPTY_STATS })], &mut ByCgroup);
+    let json = serde_json::to_value(snapshot(&mut sums)).unwrap();
+    assert_eq!(json["time"], "1970-01-01T00:00:00.000000Z");
+    let pod = &json["pods"][0];
+    assert_eq!(pod["servers"][0]["server"], "[fd00::5]:53");
+    assert_eq!(pod["role"], "client");
+    assert!(pod["total"]["latency_seconds"].is_null());
+    let keys: Vec<_> = pod["total"].as_object().unwrap().keys().cloned().collect();
+    let mut expected = [
+        "queries",
+        "answered",
+        "lost",
+        "lost_total",
+        "near_misses",
+        "in_flight",
+        "not_followed",
+        "queries_per_second",
+        "rcodes",
+        "latency_seconds",
+        "read_delay_seconds",
+    ];
+    expected.sort_unstable();
+    assert_eq!(keys, expected);
+}
+
+proptest! {
+    /// Whatever order readings and verdicts come in, the books balance.
+    #[test]
+    fn the_conservation_law_holds_for_every_window_and_total(
+        steps in prop::collection::vec((0_u64..5, 0_u64..5, 0_u64..3, 0_u64..3), 1..20)
+    ) {
+        let mut sums = PodStats::new();
+        let (mut sent, mut answered, mut lost, mut skipped) = (0, 0, 0, 0);
+        for (new, may_answer, may_lose, may_skip) in steps {
+            sent += new;
+            let waiting = |answered, lost, skipped| sent - answered - lost - skipped;
+            answered += may_answer.min(waiting(answered, lost, skipped));
+            let losing = may_lose.min(waiting(answered, lost, skipped));
+            lost += losing;
+            skipped += may_skip.min(waiting(answered, lost, skipped));
+            for _ in 0..losing {
+                sums.lost(&pod(1), Role::Client, server(10), Cause::Unexplained);
+            }
+            let reading = Stats { not_followed: skipped, ..stats(sent, answered as usize) };
+            sums.read(&[(key(1, 10), reading)], &mut ByCgroup);
+            let left = waiting(answered, lost, skipped) as usize;
+            sums.set_in_flight(vec![(pod(1), Role::Client, server(10)); left]);
+            for row in snapshot(&mut sums).pods {
+                prop_assert_eq!(row.window.unaccounted(), 0);
+                prop_assert_eq!(row.total.unaccounted(), 0);
+                prop_assert!(row.servers.iter().all(|server| server.total.unaccounted() == 0));
+            }
+        }
+    }
+}

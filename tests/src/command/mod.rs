@@ -1,0 +1,3 @@
+//! The subcommands of `lab`.
+
+pub mod run;

@@ -1,0 +1,67 @@
+//! The A/AAAA race made certain, without queueing to user space: on a bridge,
+//! `br_netfilter` translates a query's destination and then hands it to the
+//! neighbour of the chosen backend. While that neighbour's link-layer address
+//! is unknown the packet waits there, its conntrack entry unconfirmed. Two
+//! queries of one socket, sent to two backends, then wait side by side, and
+//! collide when the neighbours become known.
+//!
+//! It happens by itself on nodes with a bridge whenever the DNS pods' ARP
+//! entries have expired. It needs one thread and works on every kernel.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use super::node::Node;
+use super::pod::{BRIDGE, Spec};
+
+/// Packets to these servers wait from now on.
+pub fn forget_neighbours(node: &Node, servers: &[Spec]) -> Result<()> {
+    let lines = servers.iter().map(|spec| {
+        // A deleted entry may leave a trace that resolves at once; replacing
+        // it first makes the deletion certain to find one.
+        let (address, mac) = (spec.bridge_address(), spec.mac(true, 1));
+        format!(
+            "neigh replace {address} lladdr {mac} dev {BRIDGE} nud permanent\n\
+             neigh delete {address} dev {BRIDGE}\n"
+        )
+    });
+    node.namespace().ip(&lines.collect::<String>())
+}
+
+/// Let the waiting packets go, those of the first server first.
+pub fn learn_neighbours(node: &Node, servers: &[Spec]) -> Result<()> {
+    let lines = servers.iter().map(|spec| {
+        let (address, mac) = (spec.bridge_address(), spec.mac(true, 1));
+        format!("neigh replace {address} lladdr {mac} dev {BRIDGE} nud permanent\n")
+    });
+    node.namespace().ip(&lines.collect::<String>())
+}
+
+/// Packets that have taken a DNAT rule to one of the servers' bridge
+/// addresses so far.
+pub fn translated(node: &Node) -> Result<u64> {
+    let listing = node.namespace().run("iptables-legacy -t nat -L -n -v -x")?;
+    let on_bridge = |line: &&str| line.contains("to:10.245.");
+    let packets = |line: &str| line.split_whitespace().next()?.parse::<u64>().ok();
+    Ok(listing.lines().filter(on_bridge).filter_map(packets).sum())
+}
+
+/// Wait until `count` packets in all have been translated, so that they wait
+/// for their neighbours now. Neighbour look-up gives up after three seconds;
+/// being late would show as lost queries.
+pub fn wait_for_translated(node: &Node, count: u64) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(2);
+    loop {
+        let seen = translated(node)?;
+        if seen >= count {
+            return Ok(());
+        }
+        ensure!(
+            Instant::now() < deadline,
+            "{seen} of {count} queries reached the service"
+        );
+        sleep(Duration::from_millis(20));
+    }
+}

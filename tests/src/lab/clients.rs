@@ -1,0 +1,187 @@
+//! Starting clients in pods and reading what they measured.
+
+use std::io::Write;
+use std::process::{ChildStdin, Command};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use super::pod::Pod;
+use super::process::Process;
+use super::{Node, Programs};
+use crate::client::resolver::{Lookups, Resolver};
+use crate::client::{Report, pair, query};
+
+/// A client that runs.
+#[derive(Debug)]
+pub struct Client {
+    process: Process,
+    reads: Reads,
+}
+
+/// How its output is to be read.
+#[derive(Clone, Copy, Debug)]
+enum Reads {
+    Report,
+    Lookups { queries_per_lookup: u64 },
+}
+
+/// No client takes longer than this, not even on an emulated processor.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// A look-up that takes this long has asked again: glibc and Go after 5 s,
+/// musl after 2.5 s.
+const FIRST_RETRY_SECONDS: f64 = 2.4;
+
+impl Programs {
+    /// Ask from `pod` one query after the other.
+    pub fn query(&self, pod: &Pod, args: &query::Args) -> Result<Client> {
+        self.measuring(pod, "query", args)
+    }
+
+    /// Ask from `pod` in A/AAAA pairs.
+    pub fn pair(&self, pod: &Pod, args: &pair::Args) -> Result<Client> {
+        self.measuring(pod, "pair", args)
+    }
+
+    /// Ask from the node itself, outside any pod, as a unit of that name.
+    pub fn query_on_host(&self, node: &Node, unit: &str, args: &query::Args) -> Result<Client> {
+        let process = node.spawn_on_host(unit, self.measuring_command("query", args)?)?;
+        Ok(Client {
+            process,
+            reads: Reads::Report,
+        })
+    }
+
+    fn measuring(&self, pod: &Pod, kind: &str, args: &impl Serialize) -> Result<Client> {
+        let process = pod.spawn(self.measuring_command(kind, args)?)?;
+        Ok(Client {
+            process,
+            reads: Reads::Report,
+        })
+    }
+
+    /// `lab client KIND` with every field of `args` as its option.
+    fn measuring_command(&self, kind: &str, args: &impl Serialize) -> Result<Command> {
+        let mut command = Command::new(&self.lab);
+        command.args(["client", kind]);
+        command.args(options(args)?);
+        Ok(command)
+    }
+
+    /// Look `name` up from `pod` with a real resolver.
+    pub fn resolve(
+        &self,
+        pod: &Pod,
+        resolver: Resolver,
+        nameservers: u64,
+        lookup: Lookup<'_>,
+    ) -> Result<Client> {
+        let mut command = Command::new(resolver.path(&self.clients));
+        command.arg(lookup.name).arg(lookup.count.to_string());
+        match lookup.pace {
+            Pace::Every(interval) => command.arg(interval.as_millis().to_string()),
+            Pace::OnRequest => command.arg("-"),
+        };
+        let queries_per_lookup = resolver.queries_per_lookup(nameservers);
+        Ok(Client {
+            process: pod.spawn(command)?,
+            reads: Reads::Lookups { queries_per_lookup },
+        })
+    }
+}
+
+/// What a resolver is to look up.
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup<'a> {
+    /// The name.
+    pub name: &'a str,
+    /// How often.
+    pub count: u32,
+    /// When.
+    pub pace: Pace,
+}
+
+/// When a resolver client looks up.
+#[derive(Clone, Copy, Debug)]
+pub enum Pace {
+    /// By itself, with this pause.
+    Every(Duration),
+    /// Each time the lab asks for it.
+    OnRequest,
+}
+
+impl Client {
+    /// Wait for the end; the client's own count.
+    pub fn report(self) -> Result<Report> {
+        let lines = self.process.finish(LONGEST)?;
+        let text = lines.last().context("the client printed nothing")?;
+        match self.reads {
+            Reads::Report => serde_json::from_str(text).context("not a client's report"),
+            Reads::Lookups { queries_per_lookup } => serde_json::from_str::<Lookups>(text)
+                .context("not a resolver's report")?
+                .into_report(queries_per_lookup, FIRST_RETRY_SECONDS),
+        }
+    }
+
+    /// The look-ups of a resolver, however long they took.
+    pub fn lookups(self) -> Result<Lookups> {
+        let lines = self.process.finish(LONGEST)?;
+        serde_json::from_str(lines.last().context("the client printed nothing")?)
+            .context("not a resolver's report")
+    }
+
+    /// Ask a client that waits for requests for one look-up.
+    pub fn request(&mut self) -> Result<()> {
+        let stdin: &mut ChildStdin = self.process.stdin().context("the client has no input")?;
+        stdin.write_all(b"\n").context("the client is gone")
+    }
+}
+
+/// Turn an argument struct back into command-line options: `source_port: 5`
+/// becomes `--source-port 5`, `true` a flag, `false` and `null` nothing.
+fn options(args: &impl Serialize) -> Result<Vec<String>> {
+    let value = serde_json::to_value(args)?;
+    let fields = value.as_object().context("arguments are a struct")?;
+    let mut options = Vec::new();
+    for (name, value) in fields {
+        let option = format!("--{}", name.replace('_', "-"));
+        match value {
+            serde_json::Value::Null | serde_json::Value::Bool(false) => {}
+            serde_json::Value::Bool(true) => options.push(option),
+            serde_json::Value::String(text) => options.extend([option, text.clone()]),
+            other => options.extend([option, other.to_string()]),
+        }
+    }
+    Ok(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        query: query::Args,
+    }
+
+    #[test]
+    fn options_say_what_the_struct_says() {
+        let args = query::Args {
+            fresh_port: true,
+            receive_buffer: Some(4096),
+            source_port: 5353,
+            ..query::Args::new(crate::lab::cast::DNS_V6, 7)
+        };
+        let line = [vec!["lab".to_owned()], options(&args).unwrap()].concat();
+        let back = Cli::try_parse_from(line).unwrap().query;
+        assert_eq!(
+            serde_json::to_value(back).unwrap(),
+            serde_json::to_value(args).unwrap()
+        );
+    }
+}

@@ -1,0 +1,72 @@
+//! The kernel's own conntrack counters, read over ctnetlink.
+
+use anyhow::Result;
+
+use super::node::Node;
+
+/// Sums over all processors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Entries that could not be inserted.
+    pub insert_failed: u64,
+    /// Packets dropped by conntrack.
+    pub drop: u64,
+    /// Clashes that were resolved.
+    pub clash_resolve: u64,
+}
+
+impl Counters {
+    /// Read them on this node.
+    pub fn read(node: &Node) -> Result<Self> {
+        Ok(Self::parse(&node.namespace().run("conntrack -S")?))
+    }
+
+    fn parse(text: &str) -> Self {
+        let sum = |name: &str| {
+            text.split_whitespace()
+                .filter_map(|word| {
+                    word.strip_prefix(name)?
+                        .strip_prefix('=')?
+                        .parse::<u64>()
+                        .ok()
+                })
+                .sum()
+        };
+        Self {
+            insert_failed: sum("insert_failed"),
+            drop: sum("drop"),
+            clash_resolve: sum("clash_resolve"),
+        }
+    }
+
+    /// What happened since `before`.
+    #[must_use]
+    pub const fn since(&self, before: &Self) -> Self {
+        Self {
+            insert_failed: self.insert_failed - before.insert_failed,
+            drop: self.drop - before.drop,
+            clash_resolve: self.clash_resolve - before.clash_resolve,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processors_are_summed() {
+        let counters = Counters::parse(
+            "cpu=0 found=1 insert_failed=2 drop=3 early_drop=9 clash_resolve=1 \n\
+             cpu=1 found=1 insert_failed=1 drop=0 early_drop=9 clash_resolve=4 \n",
+        );
+        assert_eq!(
+            counters,
+            Counters {
+                insert_failed: 3,
+                drop: 3,
+                clash_resolve: 5
+            }
+        );
+    }
+}

@@ -1,0 +1,88 @@
+//! Running the dnsprobe under test and collecting what it says.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
+
+use super::pod::Directories;
+use super::process::Process;
+use crate::observed::Observed;
+
+/// Which subcommand to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Counting.
+    Top,
+    /// One line per transaction.
+    Trace,
+}
+
+/// A dnsprobe that watches.
+#[derive(Debug)]
+pub struct Watch {
+    process: Process,
+    lost_after: Duration,
+    output: Option<PathBuf>,
+}
+
+/// Attaching takes a second on hardware and several on an emulated processor.
+const STARTS_WITHIN: Duration = Duration::from_secs(60);
+
+impl Watch {
+    /// Start it and wait until everything is attached. What it prints is also
+    /// kept in `output`.
+    pub fn start(
+        program: &Path,
+        mode: Mode,
+        lost_after: Duration,
+        directories: &Directories,
+        output: Option<PathBuf>,
+    ) -> Result<Self> {
+        let mut command = Command::new(program);
+        command
+            .arg(match mode {
+                Mode::Top => "top",
+                Mode::Trace => "trace",
+            })
+            .args([
+                "-o",
+                "json",
+                "--lost-after",
+                &format!("{}ms", lost_after.as_millis()),
+            ])
+            .arg("--log-dir")
+            .arg(&directories.logs)
+            .arg("--cgroup-root")
+            .arg(&directories.cgroups)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let child = command
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        let mut process = Process::new("dnsprobe", child);
+        process.wait_for("dnsprobe: watching", STARTS_WITHIN)?;
+        Ok(Self {
+            process,
+            lost_after,
+            output,
+        })
+    }
+
+    /// Give the last query time to be judged, stop dnsprobe, read its output.
+    pub fn finish(self) -> Result<Observed> {
+        sleep(self.lost_after + Duration::from_millis(1500));
+        self.process.signal(Signal::SIGINT)?;
+        let lines = self.process.finish(Duration::from_secs(15))?;
+        if let Some(path) = self.output {
+            fs::write(&path, lines.join("\n") + "\n")
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Observed::parse(&lines)
+    }
+}

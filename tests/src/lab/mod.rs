@@ -1,0 +1,34 @@
+//! The lab: a mini node with pods, services and DNS servers, and ways to break
+//! it. On a guest the node *is* the machine, so that dnsprobe sees it as it
+//! would see a real one; natively it lives in namespaces of its own.
+
+pub mod bridge;
+pub mod cast;
+pub mod clients;
+pub mod conntrack;
+pub mod dnsprobe;
+pub mod firewall;
+pub mod hold;
+pub mod ipvs;
+pub mod kernel;
+pub mod node;
+pub mod pod;
+pub mod process;
+pub mod server;
+pub mod shell;
+
+use std::path::PathBuf;
+
+pub use node::Node;
+pub use pod::Pod;
+
+/// Programs the lab runs.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// The dnsprobe under test.
+    pub dnsprobe: PathBuf,
+    /// Directory of the compiled resolver clients.
+    pub clients: PathBuf,
+    /// This very binary, for its client and hold subcommands.
+    pub lab: PathBuf,
+}

@@ -1,0 +1,209 @@
+//! The mini node: its namespace, its devices, its pods and their servers.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::cast;
+use super::firewall::Rules;
+use super::pod::{self, BRIDGE, BRIDGE_ADDRESS, Directories, Pod, Spec, Wiring};
+use super::process::Process;
+use super::server;
+use super::shell::Namespace;
+
+/// Which machine plays the node.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// This one, a guest nobody else uses.
+    WholeMachine,
+    /// A network namespace of its own on somebody's machine.
+    OwnNamespace {
+        /// cgroup v2 mount below which the pods' cgroups may be made.
+        cgroups: PathBuf,
+    },
+}
+
+/// A node that is up.
+#[derive(Debug)]
+pub struct Node {
+    place: Place,
+    namespace: Namespace,
+    directories: Directories,
+    pods: Vec<Pod>,
+    servers: Vec<Process>,
+}
+
+const OWN_NAMESPACE: &str = "lab-node";
+const RUN: &str = "/run/dnsprobe-lab";
+
+/// Modules a kubelet's machine has loaded anyway, and those of the faults.
+const MODULES: &str = "veth dummy bridge br_netfilter sch_netem nf_conntrack nf_conntrack_netlink \
+    iptable_nat iptable_mangle iptable_filter iptable_raw ip6table_nat ip6table_filter \
+    xt_NFQUEUE nfnetlink_queue ip_vs ip_vs_rr";
+
+impl Node {
+    /// Build the node with the pods in `specs`, start the DNS servers.
+    pub fn up(place: Place, specs: &[Spec]) -> Result<Self> {
+        let (namespace, cgroups, logs) = match &place {
+            Place::WholeMachine => {
+                Namespace::Own.run(&format!("modprobe -a {MODULES}"))?;
+                (
+                    Namespace::Own,
+                    PathBuf::from("/sys/fs/cgroup"),
+                    PathBuf::from("/var/log/pods"),
+                )
+            }
+            Place::OwnNamespace { cgroups } => (
+                Namespace::Named(OWN_NAMESPACE.into()),
+                cgroups.clone(),
+                PathBuf::from(RUN).join("pods"),
+            ),
+        };
+        let directories = Directories {
+            cgroups,
+            logs,
+            run: RUN.into(),
+        };
+        fs::create_dir_all(RUN).with_context(|| format!("cannot create {RUN}"))?;
+        let mut node = Self {
+            place,
+            namespace,
+            directories,
+            pods: Vec::new(),
+            servers: Vec::new(),
+        };
+        // From here on dropping `node` cleans up whatever was made.
+        node.make_devices(specs)?;
+        for spec in specs {
+            let pod = Pod::create(*spec, specs, &nameservers(spec), &node.directories)?;
+            node.pods.push(pod);
+        }
+        Rules::default().load(&node)?;
+        node.start_servers()?;
+        Ok(node)
+    }
+
+    fn make_devices(&self, specs: &[Spec]) -> Result<()> {
+        let mut names: Vec<_> = specs.iter().map(Spec::netns).collect();
+        if let Namespace::Named(name) = &self.namespace {
+            names.push(name.clone());
+        }
+        Namespace::Own.ip(&names
+            .iter()
+            .map(|name| format!("netns add {name}\n"))
+            .collect::<String>())?;
+        self.namespace.sysctl(&[
+            "net/ipv4/ip_forward=1",
+            "net/ipv6/conf/all/forwarding=1",
+            "net/ipv6/conf/default/accept_dad=0",
+        ])?;
+        let mut batch = String::from("link set lo up\n");
+        if specs.iter().any(|spec| spec.wiring != Wiring::PointToPoint) {
+            batch += &format!(
+                "link add {BRIDGE} type bridge\naddr add {BRIDGE_ADDRESS}/24 dev {BRIDGE}\nlink set {BRIDGE} up\n"
+            );
+        }
+        for spec in specs {
+            batch += &spec.link_commands();
+        }
+        if matches!(self.place, Place::WholeMachine) {
+            // The uplink: whatever leaves through it is never heard of again.
+            batch += "link add uplink0 type dummy\n\
+                addr add 192.0.2.10/24 dev uplink0\n\
+                link set uplink0 up\n\
+                route add default via 192.0.2.1 dev uplink0\n\
+                neigh replace 192.0.2.1 lladdr 02:d5:ff:00:00:01 dev uplink0 nud permanent\n\
+                link add kube-ipvs0 type dummy\n";
+        }
+        self.namespace.ip(&batch)
+    }
+
+    fn start_servers(&mut self) -> Result<()> {
+        for spec in [cast::COREDNS_0, cast::COREDNS_1] {
+            if self.pods.iter().any(|pod| pod.spec().number == spec.number) {
+                let server = server::start(self.pod(&spec)?, &server::Options::default())?;
+                self.servers.push(server);
+            }
+        }
+        Ok(())
+    }
+
+    /// The pod of this spec.
+    pub fn pod(&self, spec: &Spec) -> Result<&Pod> {
+        self.pods
+            .iter()
+            .find(|pod| pod.spec().number == spec.number)
+            .with_context(|| format!("there is no pod {}", spec.label()))
+    }
+
+    /// Every pod.
+    #[must_use]
+    pub fn pods(&self) -> &[Pod] {
+        &self.pods
+    }
+
+    /// Where the node's routing, firewall and conntrack are.
+    #[must_use]
+    pub const fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Where the pods' files are.
+    #[must_use]
+    pub const fn directories(&self) -> &Directories {
+        &self.directories
+    }
+
+    /// Start a process of the node itself, in a systemd-like unit.
+    pub fn spawn_on_host(&self, unit: &str, command: Command) -> Result<Process> {
+        pod::spawn_on_host(
+            command,
+            &self.directories.cgroups.join("system.slice").join(unit),
+        )
+    }
+
+    /// Undo what a scenario did to the node: rules, entries, delays.
+    pub fn reset(&self) -> Result<()> {
+        Rules::default().load(self)?;
+        for server in [cast::COREDNS_0, cast::COREDNS_1] {
+            server::clear_delays(self.pod(&server)?)?;
+        }
+        self.namespace.run("nft flush ruleset")?;
+        self.namespace.run("ipvsadm -C")?;
+        self.namespace.run("conntrack -F").map(drop)
+    }
+}
+
+/// The cluster's DNS service, in the family or number the pod is there for.
+fn nameservers(spec: &Spec) -> Vec<IpAddr> {
+    match spec.number {
+        n if n == cast::WEB_V6.number => vec![cast::DNS_V6.into()],
+        n if n == cast::TWO_NAMESERVERS.number => vec![cast::DNS.into(), cast::SECOND_DNS.into()],
+        _ => vec![cast::DNS.into()],
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.servers.clear();
+        for pod in &self.pods {
+            pod.remove();
+            let _ = Namespace::Own.run(&format!("ip netns delete {}", pod.spec().netns()));
+        }
+        if let Namespace::Named(name) = &self.namespace {
+            let _ = Namespace::Own.run(&format!("ip netns delete {name}"));
+            let _ = fs::remove_dir_all(&self.directories.run);
+            for directory in ["kubepods-burstable.slice", "kubepods-besteffort.slice", ""] {
+                let _ = fs::remove_dir(
+                    self.directories
+                        .cgroups
+                        .join("kubepods.slice")
+                        .join(directory),
+                );
+            }
+        }
+    }
+}

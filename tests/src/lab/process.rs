@@ -1,0 +1,176 @@
+//! Processes the lab starts: always ended by process id, also when the lab
+//! itself gives up.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdin};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// A running process with its output collected line by line.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    lines: Receiver<Line>,
+    seen: Vec<String>,
+    errors: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Line {
+    Out(String),
+    Err(String),
+}
+
+impl Process {
+    /// Take charge of a child whose standard output and error are pipes (or
+    /// not captured at all).
+    #[must_use]
+    pub fn new(name: impl Into<String>, mut child: Child) -> Self {
+        let (sender, lines) = channel();
+        let out = sender.clone();
+        if let Some(stdout) = child.stdout.take() {
+            forward(stdout, move |line| out.send(Line::Out(line)).is_ok());
+        }
+        if let Some(stderr) = child.stderr.take() {
+            forward(stderr, move |line| sender.send(Line::Err(line)).is_ok());
+        }
+        Self {
+            name: name.into(),
+            child,
+            lines,
+            seen: Vec::new(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+
+    /// Wait for a line on standard error that contains `text`.
+    pub fn wait_for(&mut self, text: &str, timeout: Duration) -> Result<()> {
+        let deadline = Instant::now() + timeout;
+        while !self.errors.iter().any(|line| line.contains(text)) {
+            match self
+                .lines
+                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            {
+                Ok(line) => self.keep(line),
+                Err(RecvTimeoutError::Timeout) => {
+                    bail!(
+                        "{} did not say {text:?} in {timeout:?}{}",
+                        self.name,
+                        self.complaint()
+                    )
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    bail!(
+                        "{} ended before it said {text:?}{}",
+                        self.name,
+                        self.complaint()
+                    )
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Send a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        kill(self.pid(), signal).with_context(|| format!("cannot signal {}", self.name))
+    }
+
+    /// Wait until it ends by itself; its standard output, line by line.
+    pub fn finish(mut self, timeout: Duration) -> Result<Vec<String>> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            match self
+                .lines
+                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            {
+                Ok(line) => self.keep(line),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    bail!(
+                        "{} did not end in {timeout:?}{}",
+                        self.name,
+                        self.complaint()
+                    )
+                }
+            }
+        }
+        let status = self.child.wait()?;
+        ensure!(
+            status.success(),
+            "{} failed ({status}){}",
+            self.name,
+            self.complaint()
+        );
+        Ok(std::mem::take(&mut self.seen))
+    }
+
+    /// Its standard input, when that is a pipe.
+    pub fn stdin(&mut self) -> Option<&mut ChildStdin> {
+        self.child.stdin.as_mut()
+    }
+
+    fn keep(&mut self, line: Line) {
+        match line {
+            Line::Out(line) => self.seen.push(line),
+            Line::Err(line) => self.errors.push(line),
+        }
+    }
+
+    fn complaint(&self) -> String {
+        let last: Vec<_> = self
+            .errors
+            .iter()
+            .rev()
+            .take(5)
+            .rev()
+            .map(String::as_str)
+            .collect();
+        if last.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", last.join(" | "))
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
+        // A stopped process only sees the signal once it continues.
+        let _ = kill(self.pid(), Signal::SIGTERM);
+        let _ = kill(self.pid(), Signal::SIGCONT);
+        for _ in 0..40 {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(25));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn forward(stream: impl Read + Send + 'static, send: impl Fn(String) -> bool + Send + 'static) {
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            if !send(line) {
+                break;
+            }
+        }
+    });
+}

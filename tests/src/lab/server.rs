@@ -1,0 +1,81 @@
+//! The DNS servers of the lab: dnsmasq, the ancestor of kube-dns, with a
+//! handful of fixed records. Its package brings no service along, so having it
+//! installed changes nothing on anybody's machine.
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::pod::Pod;
+use super::process::Process;
+
+/// A name every server knows, with A and AAAA.
+pub const NAME: &str = "cart.shop.svc.cluster.local.";
+/// A name in the cluster's domain that does not exist.
+pub const MISSING_NAME: &str = "missing.shop.svc.cluster.local.";
+
+/// How a server differs from a healthy one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Answer only clients on the server's own subnet and say nothing to all
+    /// others: dnsmasq's `--local-service`, a well-known way to get a server
+    /// that takes every query and answers none. A pod's subnet is empty.
+    pub local_only: bool,
+}
+
+/// Start a server in `pod` and wait until it serves.
+pub fn start(pod: &Pod, options: &Options) -> Result<Process> {
+    let mut command = Command::new("dnsmasq");
+    let name = NAME.trim_end_matches('.');
+    command.args([
+        "--keep-in-foreground",
+        "--log-facility=-",
+        "--conf-file=/dev/null",
+        "--pid-file=",
+        "--user=root",
+        "--no-resolv",
+        "--no-hosts",
+        "--no-poll",
+        "--cache-size=0",
+        "--local=/cluster.local/",
+        &format!("--host-record={name},10.96.1.10,fd00:10:96::110"),
+    ]);
+    if options.local_only {
+        command.arg("--local-service");
+    }
+    let mut server = pod.spawn(command)?;
+    server.wait_for("started", Duration::from_secs(20))?;
+    Ok(server)
+}
+
+/// A server pod's link to the point-to-point pods.
+pub const TO_PODS: &str = "eth0";
+/// A server pod's link to the bridge.
+pub const TO_BRIDGE: &str = "eth1";
+
+/// Let everything the server sends over one of its links wait in the kernel
+/// first.
+pub fn set_delay(pod: &Pod, device: &str, delay: Duration) -> Result<()> {
+    let millis = delay.as_millis();
+    pod.namespace()
+        .run(&format!(
+            "tc qdisc replace dev {device} root netem delay {millis}ms limit 10000"
+        ))
+        .map(drop)
+}
+
+/// Undo [`set_delay`] on both links.
+pub fn clear_delays(pod: &Pod) -> Result<()> {
+    for device in [TO_PODS, TO_BRIDGE] {
+        if pod
+            .namespace()
+            .run(&format!("tc qdisc show dev {device}"))?
+            .contains("netem")
+        {
+            pod.namespace()
+                .run(&format!("tc qdisc delete dev {device} root"))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! `lab`: the test lab of dnsprobe as a program. See `lab --help`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use dnsprobe_tests::client::{pair, query, resolver};
+use dnsprobe_tests::command::run;
+use dnsprobe_tests::lab::{Programs, hold};
+
+/// A mini node with real faults, for testing dnsprobe.
+///
+/// `prepare` compiles the resolver clients; do it once on the machine, since a
+/// guest has no time for it. The other commands need root. `run` and `demo`
+/// change the machine they run on and belong into a guest.
+#[derive(Debug, Parser)]
+#[command(name = "lab", version)]
+struct Cli {
+    /// The dnsprobe to test; the one beside this program when not given.
+    #[arg(long, global = true, value_name = "PATH")]
+    dnsprobe: Option<PathBuf>,
+    /// Directory of the compiled resolver clients; beside this program when
+    /// not given.
+    #[arg(long, global = true, value_name = "DIR")]
+    clients: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Compile the resolver clients (needs gcc, musl-gcc and go).
+    Prepare,
+    /// List the scenarios and the kernels they run on.
+    List,
+    /// Build the mini node on this machine and run scenarios.
+    Run(run::Args),
+    /// Ask as a client would and print what was measured.
+    #[command(subcommand)]
+    Client(ClientCommand),
+    /// Hold packets of an NFQUEUE and let them go together.
+    Hold(hold::Args),
+}
+
+#[derive(Debug, Subcommand)]
+enum ClientCommand {
+    /// Queries one after the other, or in a burst.
+    Query(query::Args),
+    /// A and AAAA at once from one socket.
+    Pair(pair::Args),
+}
+
+fn main() -> Result<ExitCode> {
+    let cli = Cli::parse();
+    let programs = programs(&cli)?;
+    match cli.command {
+        Command::Prepare => resolver::prepare(&programs.clients)?,
+        Command::List => run::list(),
+        Command::Run(args) => return run::run(&args, &programs),
+        Command::Client(ClientCommand::Query(args)) => print(&query::run(&args)?)?,
+        Command::Client(ClientCommand::Pair(args)) => print(&pair::run(&args)?)?,
+        Command::Hold(args) => hold::run(&args)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(report: &dnsprobe_tests::client::Report) -> Result<()> {
+    println!("{}", serde_json::to_string(report)?);
+    Ok(())
+}
+
+fn programs(cli: &Cli) -> Result<Programs> {
+    let lab = std::env::current_exe()?;
+    let beside = lab.parent().context("this program is in no directory")?;
+    Ok(Programs {
+        dnsprobe: cli
+            .dnsprobe
+            .clone()
+            .unwrap_or_else(|| beside.join("dnsprobe")),
+        clients: cli
+            .clients
+            .clone()
+            .unwrap_or_else(|| beside.join("lab-clients")),
+        lab,
+    })
+}

@@ -1,0 +1,103 @@
+//! `conntrack-clash-resolved`: the textbook race, A and AAAA at once from one
+//! socket to one service address, translated to two backends. Every supported
+//! kernel resolves it: a near miss, no loss. Once with our own pairs, once with
+//! glibc's getaddrinfo.
+
+use anyhow::Result;
+
+use super::evidence::{Collision, clash_problems};
+use super::stage::{Stage, same};
+use super::{Kernels, Outcome, Scenario};
+use crate::client::pair;
+use crate::client::resolver::Resolver;
+use crate::expectation::Expectation;
+use crate::lab::cast::{CART, COREDNS_0, COREDNS_1, DNS, FRONTEND, SECOND_DNS};
+use crate::lab::clients::{Lookup, Pace};
+use crate::lab::conntrack::Counters;
+use crate::lab::firewall::{Balance, Rules};
+use crate::lab::server::NAME;
+use crate::lab::{bridge, pod::Spec};
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    name: "conntrack-clash-resolved",
+    about: "A and AAAA race to one service address: the kernel resolves it, nothing is lost",
+    kernels: Kernels::All,
+    run,
+};
+
+const PAIRS: u16 = 5;
+const LOOKUPS: u32 = 3;
+pub(super) const SERVERS: [Spec; 2] = [COREDNS_0, COREDNS_1];
+
+/// The service for the pods on the bridge takes the servers in turn, so that
+/// a pair's two queries always part; the healthy pod asks another address.
+pub(super) fn rules() -> Rules {
+    Rules::default()
+        .bridge_service(DNS.into(), &SERVERS, Balance::InTurn)
+        .service(SECOND_DNS, &SERVERS, Balance::Random)
+}
+
+fn run(stage: &Stage<'_>) -> Result<Outcome> {
+    let frontend = stage.pod(&FRONTEND)?;
+    rules().load(stage.node)?;
+    let watch = stage.top()?;
+    let before = Counters::read(stage.node)?;
+    let healthy = stage.healthy_pod(SECOND_DNS)?;
+
+    bridge::forget_neighbours(stage.node, &SERVERS)?;
+    let pairs = pair::Args {
+        pairs: PAIRS,
+        ..pair::Args::new(DNS)
+    };
+    let pairs = stage.programs.pair(frontend, &pairs)?;
+    let mut translated = 2 * u64::from(PAIRS);
+    bridge::wait_for_translated(stage.node, translated)?;
+    bridge::learn_neighbours(stage.node, &SERVERS)?;
+    let pairs = pairs.report()?;
+
+    let lookup = Lookup {
+        name: NAME,
+        count: LOOKUPS,
+        pace: Pace::OnRequest,
+    };
+    let mut glibc = stage
+        .programs
+        .resolve(frontend, Resolver::Glibc, 1, lookup)?;
+    for _ in 0..LOOKUPS {
+        bridge::forget_neighbours(stage.node, &SERVERS)?;
+        glibc.request()?;
+        translated += 2;
+        bridge::wait_for_translated(stage.node, translated)?;
+        bridge::learn_neighbours(stage.node, &SERVERS)?;
+    }
+    let glibc = glibc.report()?;
+    let counted = Counters::read(stage.node)?.since(&before);
+
+    let races = u64::from(PAIRS) + u64::from(LOOKUPS);
+    let mut expectation = Expectation::default();
+    expectation.healthy(&CART.label(), &healthy.report()?)?;
+    expectation.healthy(&FRONTEND.label(), &pairs)?;
+    expectation.healthy(&FRONTEND.label(), &glibc)?;
+    expectation.near_misses(&FRONTEND.label(), "conntrack-clash-resolved", races);
+    let observed = watch.finish()?;
+    let mut problems = clash_problems(
+        &observed,
+        "conntrack-clash-resolved",
+        Collision::Original,
+        true,
+    );
+    for verdict in observed
+        .verdicts
+        .iter()
+        .filter(|verdict| verdict.pair != Some(true))
+    {
+        problems.push(format!("not called an A/AAAA pair: {}", verdict.summary));
+    }
+    Ok(Outcome::new(expectation, observed)
+        .also(problems)
+        .also(same(
+            "clash_resolve and the races",
+            counted.clash_resolve,
+            races,
+        )))
+}

@@ -1,0 +1,73 @@
+//! `conntrack-table-full`: the table takes ten entries and no more. The
+//! healthy pod's packets are not tracked, as with a node-local cache.
+
+use anyhow::{Result, ensure};
+
+use super::stage::Stage;
+use super::{Kernels, Outcome, Scenario};
+use crate::client::query;
+use crate::expectation::Expectation;
+use crate::lab::Node;
+use crate::lab::cast::{CART, COREDNS_0, COREDNS_1, DNS, VICTIM};
+use crate::lab::firewall::{Balance, Rules};
+
+pub(super) const SCENARIO: Scenario = Scenario {
+    name: "conntrack-table-full",
+    about: "nf_conntrack_max is reached: new flows get no entry",
+    kernels: Kernels::All,
+    run,
+};
+
+const MAX: &str = "net/netfilter/nf_conntrack_max";
+
+/// Puts the limit back.
+struct Limit<'a> {
+    node: &'a Node,
+    before: String,
+}
+
+impl<'a> Limit<'a> {
+    fn set(node: &'a Node, max: u32) -> Result<Self> {
+        let before = node.namespace().read_sysctl(MAX)?;
+        node.namespace().sysctl(&[&format!("{MAX}={max}")])?;
+        Ok(Self { node, before })
+    }
+}
+
+impl Drop for Limit<'_> {
+    fn drop(&mut self) {
+        let _ = self
+            .node
+            .namespace()
+            .sysctl(&[&format!("{MAX}={}", self.before)]);
+    }
+}
+
+fn run(stage: &Stage<'_>) -> Result<Outcome> {
+    let cart = CART.address();
+    Rules::default()
+        .service(DNS, &[COREDNS_0, COREDNS_1], Balance::Random)
+        .rule("raw", format!("-A PREROUTING -s {cart} -j CT --notrack"))
+        .rule("raw", format!("-A PREROUTING -d {cart} -j CT --notrack"))
+        .load(stage.node)?;
+    let watch = stage.top()?;
+    let limit = Limit::set(stage.node, 10)?;
+    let healthy = stage.healthy_pod(COREDNS_0.address())?;
+    let queries = query::Args {
+        fresh_port: true,
+        timeout_ms: 100,
+        ..query::Args::new(DNS, 25)
+    };
+    let report = stage
+        .programs
+        .query(stage.pod(&VICTIM)?, &queries)?
+        .report()?;
+    let healthy = healthy.report()?;
+    drop(limit);
+    ensure!(report.answered > 0, "not one query found room in the table");
+
+    let mut expectation = Expectation::default();
+    expectation.healthy(&CART.label(), &healthy)?;
+    expectation.loses(&VICTIM.label(), &report, "conntrack-table-full")?;
+    Ok(Outcome::new(expectation, watch.finish()?))
+}

@@ -1,0 +1,150 @@
+//! One file per failure row: each causes one fault in the kernel and says what
+//! dnsprobe must report for whom, from the clients' own counts. Beside the
+//! victim a healthy pod asks all the time, and must come out spotless.
+
+mod conntrack_clash;
+mod conntrack_clash_late_answer;
+mod conntrack_clash_musl;
+mod conntrack_clash_resolved;
+mod conntrack_clash_snat;
+mod conntrack_table_full;
+mod evidence;
+mod healthy;
+mod ipv6;
+mod ipvs_stale_backend;
+mod no_listener;
+mod policy_drop;
+mod remote_silence;
+mod socket_buffer_full;
+mod stage;
+mod trace;
+mod unexplained;
+
+use std::fmt;
+
+use anyhow::Result;
+
+pub use stage::Stage;
+
+use crate::expectation::Expectation;
+use crate::lab::kernel::Kernel;
+use crate::observed::Observed;
+
+/// One scenario.
+#[derive(Debug)]
+pub struct Scenario {
+    /// Name on the command line.
+    pub name: &'static str,
+    /// What happens, in a sentence.
+    pub about: &'static str,
+    /// Kernels it runs on.
+    pub kernels: Kernels,
+    run: fn(&Stage<'_>) -> Result<Outcome>,
+}
+
+/// Which kernels a scenario applies to.
+#[derive(Clone, Copy, Debug)]
+pub enum Kernels {
+    /// All supported ones.
+    All,
+    /// This series and newer; older ones are skipped for the reason given.
+    Since(Kernel, &'static str),
+}
+
+impl Kernels {
+    /// Why the scenario does not apply to `kernel`, if it does not.
+    #[must_use]
+    pub fn refusal(&self, kernel: Kernel) -> Option<&'static str> {
+        match self {
+            Self::All => None,
+            Self::Since(first, reason) => (kernel < *first).then_some(reason),
+        }
+    }
+}
+
+impl fmt::Display for Kernels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.pad("all kernels"),
+            Self::Since(first, _) => f.pad(&format!("{first} and newer")),
+        }
+    }
+}
+
+/// What a scenario expected, what it saw, and what else was wrong.
+#[derive(Debug)]
+pub struct Outcome {
+    expectation: Expectation,
+    observed: Observed,
+    further: Vec<String>,
+}
+
+impl Outcome {
+    const fn new(expectation: Expectation, observed: Observed) -> Self {
+        Self {
+            expectation,
+            observed,
+            further: Vec::new(),
+        }
+    }
+
+    /// Add what a scenario checked itself.
+    fn also(mut self, problems: impl IntoIterator<Item = String>) -> Self {
+        self.further.extend(problems);
+        self
+    }
+
+    /// Everything that is wrong.
+    fn problems(self) -> Vec<String> {
+        let mut problems = self.expectation.problems(&self.observed);
+        problems.extend(self.further);
+        problems
+    }
+}
+
+impl Scenario {
+    /// Run it; everything that is wrong.
+    pub fn run(&self, stage: &Stage<'_>) -> Result<Vec<String>> {
+        (self.run)(stage).map(Outcome::problems)
+    }
+}
+
+/// Every scenario, in the order they run.
+pub const ALL: &[Scenario] = &[
+    healthy::SCENARIO,
+    trace::SCENARIO,
+    conntrack_clash::SCENARIO,
+    conntrack_clash_musl::SCENARIO,
+    conntrack_clash_snat::SCENARIO,
+    conntrack_clash_resolved::SCENARIO,
+    conntrack_clash_late_answer::SCENARIO,
+    conntrack_table_full::SCENARIO,
+    ipvs_stale_backend::SCENARIO,
+    socket_buffer_full::SCENARIO,
+    policy_drop::SCENARIO,
+    no_listener::SCENARIO,
+    remote_silence::SCENARIO,
+    unexplained::SCENARIO,
+    ipv6::SCENARIO,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn older_kernels_are_refused_with_the_reason() {
+        let kernels = Kernels::Since(Kernel(6, 1), "no such function");
+        assert_eq!(kernels.refusal(Kernel(5, 10)), Some("no such function"));
+        assert_eq!(kernels.refusal(Kernel(6, 12)), None);
+        assert_eq!(kernels.to_string(), "6.1 and newer");
+        assert_eq!(Kernels::All.refusal(Kernel(5, 10)), None);
+    }
+
+    #[test]
+    fn scenario_names_are_unique() {
+        for (index, one) in ALL.iter().enumerate() {
+            assert!(ALL[index + 1..].iter().all(|other| other.name != one.name));
+        }
+    }
+}

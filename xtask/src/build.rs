@@ -1,0 +1,86 @@
+//! `cargo xtask build`: the kernel programs, then dnsprobe and the lab.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+
+use crate::setup::Toolchain;
+use crate::shell;
+use crate::workspace::Workspace;
+
+/// Build the kernel programs, dnsprobe and the lab
+#[derive(Debug, Default, clap::Args)]
+#[command(long_about = "\
+Build the kernel programs, dnsprobe and the lab.
+
+The kernel programs are compiled for the BPF target with the toolchain that \
+`cargo xtask setup` prints, into target/ebpf/dnsprobe.bpf.o. Then cargo builds \
+target/release/dnsprobe, which carries that file, and target/release/lab, which \
+compiles its resolver clients.")]
+#[command(after_help = "\
+Examples:
+  cargo xtask build
+  cargo xtask build --debug-programs   programs that log; see them with dnsprobe's log output")]
+pub(crate) struct Args {
+    /// Kernel programs that write log lines (feature `log` of dnsprobe-ebpf)
+    #[arg(long)]
+    debug_programs: bool,
+}
+
+pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
+    all(workspace, args)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds everything; quick when nothing changed.
+pub(crate) fn all(workspace: &Workspace, args: &Args) -> Result<()> {
+    kernel_programs(workspace, args)?;
+    shell::run(workspace.cargo("build").args([
+        "--release",
+        "-p",
+        "dnsprobe",
+        "-p",
+        "dnsprobe-tests",
+    ]))?;
+    // The lab's clients in other languages; a guest has no time to compile.
+    shell::run(Command::new(workspace.release_binary("lab")).arg("prepare"))
+}
+
+/// Compiles the kernel programs and puts the object where `dnsprobe/build.rs`
+/// looks for it.
+fn kernel_programs(workspace: &Workspace, args: &Args) -> Result<()> {
+    let mut command = programs_cargo(workspace, "build")?;
+    command.arg("--release");
+    if args.debug_programs {
+        command.args(["--features", "log"]);
+    }
+    shell::run(&mut command)?;
+    let built = workspace.target().join("ebpf-build/bpfel-unknown-none/release/dnsprobe-ebpf");
+    copy_when_changed(&built, &workspace.ebpf_object())
+}
+
+/// Cargo in the crate of the kernel programs, with the toolchain in force.
+pub(crate) fn programs_cargo(workspace: &Workspace, verb: &str) -> Result<Command> {
+    let toolchain = Toolchain::detect(workspace)?.context(
+        "there is no compiler for kernel programs on this machine; run `cargo xtask setup`",
+    )?;
+    let mut command = toolchain.cargo(verb);
+    command
+        .current_dir(workspace.root().join("dnsprobe-ebpf"))
+        .env("CARGO_TARGET_DIR", workspace.target().join("ebpf-build"));
+    Ok(command)
+}
+
+/// Leaves an equal file untouched, so that dnsprobe is not rebuilt for it.
+fn copy_when_changed(from: &Path, to: &Path) -> Result<()> {
+    let fresh = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    if fs::read(to).is_ok_and(|old| old == fresh) {
+        return Ok(());
+    }
+    if let Some(parent) = to.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    fs::write(to, fresh).with_context(|| format!("cannot write {}", to.display()))
+}

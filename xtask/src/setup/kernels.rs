@@ -1,0 +1,262 @@
+//! The guests' kernels: Debian's own packages of several releases, unpacked in
+//! the cache and not installed.
+//!
+//! apt runs here with a directory of its own for state and lists, so that the
+//! system's package lists do not change.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::apt;
+use super::apt_sources::{self, Archive};
+use super::kernel_version::newest;
+use crate::shell;
+use crate::workspace::Workspace;
+
+/// A kernel series of the test matrix and the suite that carries it.
+#[derive(Debug)]
+pub(crate) struct Series {
+    pub(crate) prefix: &'static str,
+    archive: Archive,
+    suite: &'static str,
+}
+
+/// The matrix, oldest first. A series needs only a line here, as long as its
+/// kernel is one package that contains `boot/vmlinuz-*`.
+pub(crate) const SERIES: &[Series] = &[
+    Series { prefix: "5.10", archive: Archive::Security, suite: "bullseye-security" },
+    Series { prefix: "6.1", archive: Archive::Security, suite: "bookworm-security" },
+    Series { prefix: "6.12", archive: Archive::Security, suite: "bookworm-security" },
+];
+
+/// An unpacked kernel package.
+#[derive(Debug, Clone)]
+pub(crate) struct GuestKernel {
+    /// What `uname -r` prints in the guest.
+    pub(crate) release: String,
+    directory: PathBuf,
+}
+
+impl GuestKernel {
+    /// The newest unpacked kernel of a series such as `6.12`, or of a whole
+    /// release name.
+    pub(crate) fn find(workspace: &Workspace, series: &str) -> Result<Option<Self>> {
+        let root = cache(workspace);
+        let Ok(entries) = fs::read_dir(&root) else {
+            return Ok(None);
+        };
+        let mut releases = Vec::new();
+        for entry in entries {
+            releases.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+        let names: Vec<String> = releases
+            .iter()
+            .filter(|release| !release.ends_with(UNFINISHED))
+            .map(|release| format!("linux-image-{release}"))
+            .collect();
+        Ok(newest(names.iter().map(String::as_str), series, ARCHITECTURE)
+            .map(|release| Self { release: release.to_owned(), directory: root.join(release) }))
+    }
+
+    pub(crate) fn image(&self) -> PathBuf {
+        self.directory.join("boot").join(format!("vmlinuz-{}", self.release))
+    }
+
+    /// What the guest sees as `/lib/modules/RELEASE`.
+    pub(crate) fn modules(&self) -> PathBuf {
+        self.directory.join("lib/modules").join(&self.release)
+    }
+
+    /// The files to load for `module`, dependencies first.
+    pub(crate) fn module_files(&self, module: &str) -> Result<Vec<PathBuf>> {
+        let list = shell::output(modprobe().arg("-d").arg(&self.directory).args([
+            "-S",
+            &self.release,
+            "--show-depends",
+            module,
+        ]))?;
+        Ok(list
+            .lines()
+            .filter_map(|line| line.strip_prefix("insmod "))
+            .map(|path| PathBuf::from(path.trim()))
+            .collect())
+    }
+}
+
+const UNFINISHED: &str = ".unfinished";
+const ARCHITECTURE: &str = "amd64";
+
+fn cache(workspace: &Workspace) -> PathBuf {
+    workspace.cache().join("kernels")
+}
+
+pub(super) fn prepare(workspace: &Workspace) -> Result<()> {
+    let mut missing = Vec::new();
+    for series in SERIES {
+        match GuestKernel::find(workspace, series.prefix)? {
+            Some(kernel) => println!("      {:<5} {}", series.prefix, kernel.release),
+            None => missing.push(series),
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let apt = PrivateApt::new(workspace)?;
+    for series in missing {
+        let release = apt.newest(series)?;
+        println!("      {:<5} {release}: unpacked from {}", series.prefix, series.suite);
+        fetch(&apt, &release, &cache(workspace))
+            .with_context(|| format!("guest kernel {release}"))?;
+    }
+    Ok(())
+}
+
+fn fetch(apt: &PrivateApt, release: &str, cache: &Path) -> Result<()> {
+    // Renamed when complete, so that an interrupted run leaves no half kernel.
+    let unfinished = cache.join(format!("{release}{UNFINISHED}"));
+    if unfinished.exists() {
+        fs::remove_dir_all(&unfinished)?;
+    }
+    let downloads = unfinished.join("download");
+    let package = format!("linux-image-{release}");
+    for archive in apt::download(&[&package], &downloads, Some(&apt.configuration))? {
+        apt::unpack(&archive, &unfinished)?;
+    }
+    fs::remove_dir_all(&downloads)?;
+    let kernel = GuestKernel { release: release.to_owned(), directory: unfinished.clone() };
+    ensure!(kernel.image().exists(), "the package has no boot/vmlinuz-{release}");
+    decompress_network_modules(&kernel.modules())?;
+    shell::output(depmod().arg("-b").arg(&unfinished).arg(release))?;
+    fs::rename(&unfinished, cache.join(release))?;
+    Ok(())
+}
+
+/// Decompression is slow in an emulated guest, and the lab loads dozens of
+/// network modules; the rest of the tree stays as small as it came.
+fn decompress_network_modules(modules: &Path) -> Result<()> {
+    const USED: &[&str] = &["net", "lib", "crypto", "drivers/net/veth", "fs"];
+    let roots: Vec<PathBuf> = USED
+        .iter()
+        .map(|part| modules.join("kernel").join(part))
+        .filter(|path| path.exists())
+        .collect();
+    let script = "find \"$@\" -name '*.ko.xz' -print0 | xargs -0 -r -n 50 xz -d";
+    shell::output(Command::new("sh").args(["-c", script, "sh"]).args(roots)).map(|_| ())
+}
+
+fn modprobe() -> Command {
+    system_program("modprobe")
+}
+
+fn depmod() -> Command {
+    system_program("depmod")
+}
+
+/// kmod's programs are in `sbin`, which users' PATHs often lack.
+fn system_program(name: &str) -> Command {
+    let mut command = Command::new("env");
+    command.arg(format!("PATH={}", shell::SYSTEM_PATH)).arg(name);
+    command
+}
+
+/// apt with its own state, and sources made from the system's mirrors.
+#[derive(Debug)]
+struct PrivateApt {
+    configuration: PathBuf,
+}
+
+impl PrivateApt {
+    fn new(workspace: &Workspace) -> Result<Self> {
+        let directory = workspace.cache().join("apt");
+        for part in ["state/lists/partial", "cache/archives/partial", "sources.list.d"] {
+            fs::create_dir_all(directory.join(part))?;
+        }
+        let sources = directory.join("sources.list.d/guest-kernels.sources");
+        fs::write(&sources, sources_for_kernels()?)?;
+        let root = directory.display();
+        let configuration = directory.join("apt.conf");
+        fs::write(
+            &configuration,
+            format!(
+                "Dir::State \"{root}/state\";\n\
+                 Dir::State::status \"/var/lib/dpkg/status\";\n\
+                 Dir::Cache \"{root}/cache\";\n\
+                 Dir::Etc::sourcelist \"/dev/null\";\n\
+                 Dir::Etc::sourceparts \"{root}/sources.list.d\";\n\
+                 APT::Sandbox::User \"root\";\n\
+                 APT::Architecture \"{ARCHITECTURE}\";\n\
+                 Acquire::Languages \"none\";\n"
+            ),
+        )?;
+        let apt = Self { configuration };
+        // Without this option a suite that does not answer is only a warning.
+        shell::run_quietly(
+            "package lists of the guests' releases",
+            apt.command("apt-get").args(["-q", "update", "--error-on=any"]),
+            &directory.join("log"),
+        )?;
+        Ok(apt)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env("APT_CONFIG", &self.configuration);
+        command
+    }
+
+    fn newest(&self, series: &Series) -> Result<String> {
+        let names = shell::output(self.command("apt-cache").args(["pkgnames", "linux-image-"]))?;
+        newest(names.lines(), series.prefix, ARCHITECTURE)
+            .map(str::to_owned)
+            .with_context(|| format!("suite {} has no kernel {}", series.suite, series.prefix))
+    }
+}
+
+fn sources_for_kernels() -> Result<String> {
+    let codename = codename(&fs::read_to_string("/etc/os-release")?)
+        .context("/etc/os-release names no VERSION_CODENAME")?;
+    let system = apt_sources::read_system(Path::new("/etc/apt"))?;
+    let mut text = String::new();
+    for archive in [Archive::Main, Archive::Security] {
+        let mut suites: Vec<&str> = SERIES
+            .iter()
+            .filter(|series| series.archive == archive)
+            .map(|series| series.suite)
+            .collect();
+        suites.dedup();
+        if suites.is_empty() {
+            continue;
+        }
+        match apt_sources::find(&system, &codename, archive) {
+            Some(source) => text.push_str(&source.with_suites(&suites)),
+            None => bail!(
+                "none of this system's package sources is Debian's {archive:?} archive for \
+                 {codename}, where the guest kernels {} come from",
+                suites.join(" ")
+            ),
+        }
+    }
+    Ok(text)
+}
+
+fn codename(os_release: &str) -> Option<String> {
+    os_release
+        .lines()
+        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
+        .map(|name| name.trim_matches('"').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_codename_is_read_with_or_without_quotes() {
+        assert_eq!(codename("A=1\nVERSION_CODENAME=bookworm\n").as_deref(), Some("bookworm"));
+        assert_eq!(codename("VERSION_CODENAME=\"trixie\"\n").as_deref(), Some("trixie"));
+        assert_eq!(codename("NAME=x\n"), None);
+    }
+}
