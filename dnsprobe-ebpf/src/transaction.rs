@@ -2,12 +2,14 @@
 //! Every function here is one step of it and costs at most two map operations
 //! on the way without failures.
 
+use core::arch::asm;
+
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid};
 use dnsprobe_common::{
     dns::rcode,
     event::{EventKind, Finished, Packet, RECENT, Recent},
     flow::{InFlight, QueryKey, Role, Tuple, is_namespace_local, state},
-    histogram::bucket,
+    histogram::{BUCKETS, bucket},
     stats::{Health, Latency, Stats, StatsKey},
 };
 
@@ -378,11 +380,32 @@ unsafe fn take_back_answer(stats: *mut Stats, query: *mut InFlight) {
         add(&raw mut (*stats).answered, minus_one);
         add((&raw mut (*stats).rcodes).cast::<u64>().add(rcode((*query).answer_flags)), minus_one);
         add(&raw mut (*stats).latency.sum_ns, latency_ns.wrapping_neg());
-        let slot = (&raw mut (*stats).latency.buckets).cast::<u32>().add(bucket(latency_ns));
-        add32(slot, minus_one);
+        if let Some(slot) = bucket_slot(&raw mut (*stats).latency, latency_ns) {
+            add32(slot, minus_one);
+        }
         (*query).middle_ns = 0;
         (*query).answer_flags = 0;
     }
+}
+
+/// The counter of the bucket that holds `ns`.
+///
+/// # Safety
+/// `latency` points into a live map value.
+#[inline(always)]
+unsafe fn bucket_slot(latency: *mut Latency, ns: u64) -> Option<*mut u32> {
+    let mut index = bucket(ns) as u64;
+    // The compiler knows that the index is in bounds and would drop the test
+    // below; verifiers before 6.12 do not know it. The mask changes nothing
+    // and hides that knowledge.
+    const { assert!(BUCKETS <= 0x1ff) };
+    // SAFETY: plain arithmetic.
+    unsafe { asm!("{0} &= 0x1ff", inout(reg) index, options(nostack)) };
+    if index >= BUCKETS as u64 {
+        return None;
+    }
+    // SAFETY: see above; the index was tested.
+    Some(unsafe { (&raw mut (*latency).buckets).cast::<u32>().add(index as usize) })
 }
 
 /// Adds a value to a distribution.
@@ -393,8 +416,9 @@ unsafe fn take_back_answer(stats: *mut Stats, query: *mut InFlight) {
 unsafe fn observe(latency: *mut Latency, ns: u64) {
     // SAFETY: see above; the bucket index is below the array's length.
     unsafe {
-        let slot = (&raw mut (*latency).buckets).cast::<u32>().add(bucket(ns));
-        add32(slot, 1);
+        if let Some(slot) = bucket_slot(latency, ns) {
+            add32(slot, 1);
+        }
         add(&raw mut (*latency).sum_ns, ns);
         if ns > (*latency).max_ns {
             (*latency).max_ns = ns;

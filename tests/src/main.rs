@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use dnsprobe_tests::client::{pair, query, resolver};
-use dnsprobe_tests::command::run;
+use dnsprobe_tests::command::{demo, native, run};
 use dnsprobe_tests::lab::{Programs, hold};
 
 /// A mini node with real faults, for testing dnsprobe.
@@ -36,6 +36,10 @@ enum Command {
     List,
     /// Build the mini node on this machine and run scenarios.
     Run(run::Args),
+    /// Tell the story of `cargo xtask demo` on this machine.
+    Demo,
+    /// Test dnsprobe on the machine's own kernel, in namespaces of its own.
+    Native,
     /// Ask as a client would and print what was measured.
     #[command(subcommand)]
     Client(ClientCommand),
@@ -58,6 +62,8 @@ fn main() -> Result<ExitCode> {
         Command::Prepare => resolver::prepare(&programs.clients)?,
         Command::List => run::list(),
         Command::Run(args) => return run::run(&args, &programs),
+        Command::Demo => return demo::run(&programs),
+        Command::Native => return native::run(&programs),
         Command::Client(ClientCommand::Query(args)) => print(&query::run(&args)?)?,
         Command::Client(ClientCommand::Pair(args)) => print(&pair::run(&args)?)?,
         Command::Hold(args) => hold::run(&args)?,

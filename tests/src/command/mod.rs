@@ -1,3 +1,5 @@
 //! The subcommands of `lab`.
 
+pub mod demo;
+pub mod native;
 pub mod run;

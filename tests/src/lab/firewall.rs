@@ -3,12 +3,12 @@
 //! everything that was there.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::Result;
 
 use super::node::Node;
-use super::pod::Spec;
+use super::pod::{BRIDGE_SUBNET, Spec};
 
 /// How a service chooses a backend for a new flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,27 +52,27 @@ impl Rules {
                 IpAddr::V6(_) => spec.address_v6().into(),
             })
             .collect();
-        self.translated(address, &targets, balance)
+        self.translated(&format!("-d {address}"), &targets, balance)
     }
 
     /// The same for clients on the bridge: translated to the servers' bridge
-    /// addresses.
+    /// addresses. Comes before the service for everybody else.
     #[must_use]
-    pub fn bridge_service(self, address: IpAddr, backends: &[Spec], balance: Balance) -> Self {
+    pub fn bridge_service(self, address: Ipv4Addr, backends: &[Spec], balance: Balance) -> Self {
         let targets: Vec<IpAddr> = backends
             .iter()
             .map(|spec| spec.bridge_address().into())
             .collect();
-        self.translated(address, &targets, balance)
+        self.translated(&format!("-s {BRIDGE_SUBNET} -d {address}"), &targets, balance)
     }
 
-    fn translated(mut self, address: IpAddr, targets: &[IpAddr], balance: Balance) -> Self {
+    fn translated(mut self, packets: &str, targets: &[IpAddr], balance: Balance) -> Self {
         let chain = format!("KUBE-SVC-{:08X}", self.services);
         self.services += 1;
         let mut lines = vec![
             format!(":{chain} - [0:0]"),
-            format!("-A PREROUTING -d {address} -p udp --dport 53 -j {chain}"),
-            format!("-A OUTPUT -d {address} -p udp --dport 53 -j {chain}"),
+            format!("-A PREROUTING {packets} -p udp --dport 53 -j {chain}"),
+            format!("-A OUTPUT {packets} -p udp --dport 53 -j {chain}"),
         ];
         for (index, target) in targets.iter().enumerate() {
             let left = targets.len() - index;
@@ -94,9 +94,9 @@ impl Rules {
                 "-A {chain} {choice}-p udp -j DNAT --to-destination {target}"
             ));
         }
-        let table = match address {
-            IpAddr::V4(_) => &mut self.v4,
-            IpAddr::V6(_) => &mut self.v6,
+        let table = match targets.first() {
+            Some(IpAddr::V6(_)) => &mut self.v6,
+            _ => &mut self.v4,
         };
         table.entry("nat").or_default().extend(lines);
         self

@@ -3,11 +3,15 @@
 //! same time, which otherwise takes luck.
 
 use std::io::ErrorKind;
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nfq::{Message, Queue, Verdict};
+
+use super::Programs;
+use super::process::Process;
 
 /// Which queue, and how many.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -20,8 +24,35 @@ pub struct Args {
     pub count: usize,
 }
 
+/// The rule that queues the first packet of every flow from `client` in nat
+/// POSTROUTING. A packet that returns from there is not given another source
+/// port if its reply tuple is taken.
+#[must_use]
+pub fn rule(client: &str, queue: u16) -> String {
+    format!(
+        "-A POSTROUTING -s {client} -p udp --dport 53 -m conntrack --ctstate NEW \
+         -j NFQUEUE --queue-num {queue}"
+    )
+}
+
+impl Programs {
+    /// Hold packets on this machine until the process is dropped.
+    pub fn hold(&self, args: &Args) -> Result<Process> {
+        let mut command = Command::new(&self.lab);
+        command
+            .args(["hold", "--queue", &args.queue.to_string(), "--count", &args.count.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let child = command.spawn().context("cannot start lab hold")?;
+        let mut process = Process::new("lab hold", child);
+        process.wait_for(READY, Duration::from_secs(10))?;
+        Ok(process)
+    }
+}
+
 /// Line on standard error once packets are being held.
-pub const READY: &str = "lab hold: ready";
+const READY: &str = "lab hold: ready";
 
 /// A group that does not fill up is let go after this long, so that a wrong
 /// guess shows as a race that did not happen and not as lost queries.

@@ -22,6 +22,14 @@ impl Kernel {
     }
 }
 
+/// Whether a packet that returns from an NFQUEUE unconfirmed runs into a clash
+/// with an entry confirmed meanwhile. Until 6.1 the kernel looks again at that
+/// moment and takes the confirmed entry over; no clash.
+#[must_use]
+pub fn merges_after_queue(kernel: Kernel) -> bool {
+    kernel >= Kernel(6, 12)
+}
+
 impl fmt::Display for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.0, self.1)

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -32,6 +32,7 @@ pub struct Node {
     place: Place,
     namespace: Namespace,
     directories: Directories,
+    specs: Vec<Spec>,
     pods: Vec<Pod>,
     servers: Vec<Process>,
 }
@@ -101,12 +102,12 @@ impl Node {
             "net/ipv6/conf/default/accept_dad=0",
         ])?;
         let mut batch = String::from("link set lo up\n");
-        if specs.iter().any(|spec| spec.wiring != Wiring::PointToPoint) {
+        if self.specs.iter().any(|spec| spec.wiring != Wiring::PointToPoint) {
             batch += &format!(
                 "link add {BRIDGE} type bridge\naddr add {BRIDGE_ADDRESS}/24 dev {BRIDGE}\nlink set {BRIDGE} up\n"
             );
         }
-        for spec in specs {
+        for spec in &self.specs {
             batch += &spec.link_commands();
         }
         if matches!(self.place, Place::WholeMachine) {
@@ -191,10 +192,9 @@ impl Drop for Node {
         self.servers.clear();
         for pod in &self.pods {
             pod.remove();
-            let _ = Namespace::Own.run(&format!("ip netns delete {}", pod.spec().netns()));
         }
-        if let Namespace::Named(name) = &self.namespace {
-            let _ = Namespace::Own.run(&format!("ip netns delete {name}"));
+        self.remove_namespaces();
+        if matches!(self.place, Place::OwnNamespace { .. }) {
             let _ = fs::remove_dir_all(&self.directories.run);
             for directory in ["kubepods-burstable.slice", "kubepods-besteffort.slice", ""] {
                 let _ = fs::remove_dir(

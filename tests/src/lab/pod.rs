@@ -77,6 +77,8 @@ const NEXT_HOP: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 const NEXT_HOP_V6: &str = "fe80::1";
 /// The node's address on the bridge.
 pub(super) const BRIDGE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 245, 0, 1);
+/// Everything on the bridge.
+pub(super) const BRIDGE_SUBNET: &str = "10.245.0.0/24";
 /// Bridge of the kubenet-like pods.
 pub(super) const BRIDGE: &str = "cbr0";
 

@@ -33,10 +33,10 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
         .service(SECOND_DNS, &[COREDNS_0], Balance::Random)
         .rule(
             "nat",
-            hold_new_queries(&victim.spec().address().to_string(), QUEUE),
+            hold::rule(&victim.spec().address().to_string(), QUEUE),
         )
         .load(stage.node)?;
-    let _hold = stage.hold(&hold::Args {
+    let _hold = stage.programs.hold(&hold::Args {
         queue: QUEUE,
         count: 2,
     })?;
@@ -68,13 +68,4 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
             report.lost(),
             PAIRS.into(),
         )))
-}
-
-/// Rule that queues the first packet of every flow from `client` between its
-/// translations.
-pub(super) fn hold_new_queries(client: &str, queue: u16) -> String {
-    format!(
-        "-A POSTROUTING -s {client} -p udp --dport 53 -m conntrack --ctstate NEW \
-         -j NFQUEUE --queue-num {queue}"
-    )
 }

@@ -13,7 +13,7 @@ use super::stage::{Stage, same};
 use super::{Kernels, Outcome, Scenario};
 use crate::client::pair;
 use crate::expectation::Expectation;
-use crate::lab::cast::{CART, DNS, FRONTEND, SECOND_DNS};
+use crate::lab::cast::{CART, DNS, FRONTEND};
 use crate::lab::conntrack::Counters;
 use crate::lab::dnsprobe::Mode;
 use crate::lab::{bridge, server};
@@ -37,7 +37,7 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     }
     let watch = stage.watch(Mode::Top, LOST_AFTER)?;
     let before = Counters::read(stage.node)?;
-    let healthy = stage.healthy_pod(SECOND_DNS)?;
+    let healthy = stage.healthy_pod(DNS)?;
 
     bridge::forget_neighbours(stage.node, &SERVERS)?;
     let pairs = pair::Args {

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::conntrack_clash::hold_new_queries;
 use super::evidence::{Collision, clash_problems};
 use super::stage::{Stage, same};
 use super::{Kernels, Outcome, Scenario};
@@ -20,7 +19,7 @@ use crate::lab::clients::{Lookup, Pace};
 use crate::lab::conntrack::Counters;
 use crate::lab::firewall::{Balance, Rules};
 use crate::lab::hold;
-use crate::lab::kernel::Kernel;
+use crate::lab::kernel::merges_after_queue;
 use crate::lab::server::NAME;
 
 pub(super) const SCENARIO: Scenario = Scenario {
@@ -40,10 +39,10 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
         .service(SECOND_DNS, &[COREDNS_0], Balance::Random)
         .rule(
             "nat",
-            hold_new_queries(&victim.spec().address().to_string(), QUEUE),
+            hold::rule(&victim.spec().address().to_string(), QUEUE),
         )
         .load(stage.node)?;
-    let _hold = stage.hold(&hold::Args {
+    let _hold = stage.programs.hold(&hold::Args {
         queue: QUEUE,
         count: 4,
     })?;
@@ -72,10 +71,8 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     let mut expectation = Expectation::default();
     expectation.healthy(&CART.label(), &healthy.report()?)?;
     expectation.loses(&TWO_NAMESERVERS.label(), &report, "conntrack-clash")?;
-    if stage.kernel >= Kernel(6, 12) {
-        // AAAA to the first address finds A's entry confirmed and is merged
-        // with it. Older kernels look again when a packet returns from the
-        // queue and never get to a clash.
+    if merges_after_queue(stage.kernel) {
+        // AAAA to the first address finds A's entry confirmed.
         expectation.near_misses(
             &TWO_NAMESERVERS.label(),
             "conntrack-clash-resolved",

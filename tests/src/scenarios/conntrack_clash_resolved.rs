@@ -11,7 +11,7 @@ use super::{Kernels, Outcome, Scenario};
 use crate::client::pair;
 use crate::client::resolver::Resolver;
 use crate::expectation::Expectation;
-use crate::lab::cast::{CART, COREDNS_0, COREDNS_1, DNS, FRONTEND, SECOND_DNS};
+use crate::lab::cast::{CART, COREDNS_0, COREDNS_1, DNS, FRONTEND};
 use crate::lab::clients::{Lookup, Pace};
 use crate::lab::conntrack::Counters;
 use crate::lab::firewall::{Balance, Rules};
@@ -29,12 +29,12 @@ const PAIRS: u16 = 5;
 const LOOKUPS: u32 = 3;
 pub(super) const SERVERS: [Spec; 2] = [COREDNS_0, COREDNS_1];
 
-/// The service for the pods on the bridge takes the servers in turn, so that
-/// a pair's two queries always part; the healthy pod asks another address.
+/// The service takes the servers in turn for the pods on the bridge, so that
+/// a pair's two queries always part.
 pub(super) fn rules() -> Rules {
     Rules::default()
-        .bridge_service(DNS.into(), &SERVERS, Balance::InTurn)
-        .service(SECOND_DNS, &SERVERS, Balance::Random)
+        .bridge_service(DNS, &SERVERS, Balance::InTurn)
+        .service(DNS, &SERVERS, Balance::Random)
 }
 
 fn run(stage: &Stage<'_>) -> Result<Outcome> {
@@ -42,7 +42,7 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     rules().load(stage.node)?;
     let watch = stage.top()?;
     let before = Counters::read(stage.node)?;
-    let healthy = stage.healthy_pod(SECOND_DNS)?;
+    let healthy = stage.healthy_pod(DNS)?;
 
     bridge::forget_neighbours(stage.node, &SERVERS)?;
     let pairs = pair::Args {

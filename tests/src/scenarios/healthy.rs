@@ -33,11 +33,13 @@ const HOST_UNIT: &str = "lab-host.service";
 
 fn run(stage: &Stage<'_>) -> Result<Outcome> {
     Rules::default()
+        .bridge_service(DNS, &SERVERS, Balance::Random)
         .service(DNS, &SERVERS, Balance::Random)
         .service(DNS_V6, &SERVERS, Balance::Random)
         .load(stage.node)?;
     for server in &SERVERS {
         server::set_delay(stage.pod(server)?, server::TO_PODS, DELAY)?;
+        server::set_delay(stage.pod(server)?, server::TO_BRIDGE, DELAY)?;
     }
     let watch = stage.top()?;
     let mut expectation = Expectation::default();

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::conntrack_clash::hold_new_queries;
 use super::evidence::{Collision, clash_problems};
 use super::stage::Stage;
 use super::{Kernels, Outcome, Scenario};
@@ -34,7 +33,7 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
         .service(SECOND_DNS_V6, &[COREDNS_0], Balance::Random)
         .rule_v6(
             "nat",
-            hold_new_queries(&clashing.address_v6().to_string(), QUEUE),
+            hold::rule(&clashing.address_v6().to_string(), QUEUE),
         )
         .rule_v6(
             "filter",
@@ -44,7 +43,7 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
             ),
         )
         .load(stage.node)?;
-    let _hold = stage.hold(&hold::Args {
+    let _hold = stage.programs.hold(&hold::Args {
         queue: QUEUE,
         count: 2,
     })?;

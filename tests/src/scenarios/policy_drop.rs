@@ -67,8 +67,8 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     stage.node.namespace().run_with_input(
         "nft -f -",
         &format!(
-            "table ip network-policy {{ chain forward {{ type filter hook forward priority 0; \
-             ip saddr {} udp dport 53 drop; }} }}",
+            "table ip network-policy {{\n chain forward {{\n \
+             type filter hook forward priority 0\n ip saddr {} udp dport 53 drop\n }}\n}}\n",
             nft.address()
         ),
     )?;

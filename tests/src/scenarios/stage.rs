@@ -3,18 +3,16 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::client::query;
 use crate::lab::clients::Client;
 use crate::lab::dnsprobe::{Mode, Watch};
 use crate::lab::kernel::Kernel;
 use crate::lab::pod::Spec;
-use crate::lab::process::Process;
-use crate::lab::{Node, Pod, Programs, hold};
+use crate::lab::{Node, Pod, Programs};
 
 /// After this time without an answer a query is lost, unless a scenario says
 /// otherwise: longer than any answer takes here, shorter than a test's
@@ -64,26 +62,6 @@ impl Stage<'_> {
         };
         self.programs
             .query(self.pod(&crate::lab::cast::CART)?, &args)
-    }
-
-    /// Hold packets of an NFQUEUE on the node.
-    pub(super) fn hold(&self, args: &hold::Args) -> Result<Process> {
-        let mut command = Command::new(&self.programs.lab);
-        command
-            .args([
-                "hold",
-                "--queue",
-                &args.queue.to_string(),
-                "--count",
-                &args.count.to_string(),
-            ])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        let child = command.spawn().context("cannot start lab hold")?;
-        let mut process = Process::new("lab hold", child);
-        process.wait_for(hold::READY, Duration::from_secs(10))?;
-        Ok(process)
     }
 }
 

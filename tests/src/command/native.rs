@@ -1,0 +1,119 @@
+//! `lab native`: dnsprobe on the machine's own kernel, which may allow
+//! tracepoints only. Node and pods live in namespaces of their own; the
+//! machine's network and firewall are left alone, and nothing stays behind.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{SigSet, Signal};
+
+use crate::client::query;
+use crate::client::resolver::Resolver;
+use crate::expectation::Expectation;
+use crate::lab::cast::{CART, COREDNS_0, DNS, VICTIM, WORKER};
+use crate::lab::clients::{Lookup, Pace};
+use crate::lab::dnsprobe::{Mode, Watch};
+use crate::lab::firewall::{Balance, Rules};
+use crate::lab::node::Place;
+use crate::lab::pod::{Spec, Wiring};
+use crate::lab::{Node, Programs, server};
+use crate::observed::Observed;
+
+const LOST_AFTER: Duration = Duration::from_secs(1);
+
+/// Run the native test; exit code 1 if anything is wrong.
+pub fn run(programs: &Programs) -> Result<ExitCode> {
+    // An interrupt ends the children; this process must live to clean up.
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGINT);
+    signals.add(Signal::SIGTERM);
+    signals.thread_block()?;
+
+    let specs = [COREDNS_0, CART, WORKER, VICTIM]
+        .map(|spec| Spec { wiring: Wiring::PointToPoint, ..spec });
+    let node = Node::up(Place::OwnNamespace { cgroups: cgroup_mount()? }, &specs)?;
+    let problems = play(&node, programs)?;
+    drop(node);
+    for problem in &problems {
+        println!("      {problem}");
+    }
+    let failed = usize::from(!problems.is_empty());
+    println!("{} native  (this machine's kernel)", if failed == 0 { "ok   " } else { "FAIL " });
+    println!("{} passed, {failed} failed, 0 skipped", 1 - failed);
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn play(node: &Node, programs: &Programs) -> Result<Vec<String>> {
+    Rules::default()
+        .service(DNS, &[COREDNS_0], Balance::Random)
+        .rule("filter", format!("-A FORWARD -s {} -p udp --dport 53 -j DROP", VICTIM.address()))
+        .load(node)?;
+    let watch =
+        Watch::start(&programs.dnsprobe, Mode::Top, LOST_AFTER, node.directories(), None)?;
+    let queries = |count| query::Args { interval_ms: 5, ..query::Args::new(DNS, count) };
+    let healthy = programs.query(node.pod(&CART)?, &queries(100))?;
+    let lookup =
+        Lookup { name: server::NAME, count: 20, pace: Pace::Every(Duration::from_millis(10)) };
+    let resolver = programs.resolve(node.pod(&WORKER)?, Resolver::Glibc, 1, lookup)?;
+    let dropped = query::Args { timeout_ms: 50, ..queries(5) };
+    let dropped = programs.query(node.pod(&VICTIM)?, &dropped)?.report()?;
+    let healthy = healthy.report()?;
+
+    let mut expectation = Expectation::default();
+    expectation.healthy(&CART.label(), &healthy)?;
+    expectation.healthy(&WORKER.label(), &resolver.report()?)?;
+    expectation.loses(&VICTIM.label(), &dropped, "policy-drop")?;
+    let observed = watch.finish()?;
+    let mut problems = expectation.problems(&observed);
+    problems.extend(latency_problem(&observed, &healthy));
+    problems.extend(completeness_problem(&observed)?);
+    Ok(problems)
+}
+
+/// A local answer takes microseconds, of which the client's own system calls
+/// are a good part: what dnsprobe measured must lie inside.
+fn latency_problem(observed: &Observed, report: &crate::client::Report) -> Option<String> {
+    let row = observed.last.pods.iter().find(|row| row.owner.label == CART.label())?;
+    let seen = row.total.latency_seconds?.p50;
+    let own = report.rtt?.p50;
+    (seen <= 0.0 || seen > own)
+        .then(|| format!("p50 is {:.1} us, the client measured {:.1} us", seen * 1e6, own * 1e6))
+}
+
+/// Where the kernel refuses probes on conntrack, dnsprobe must say that it
+/// cannot see clashes.
+fn completeness_problem(observed: &Observed) -> Result<Option<String>> {
+    let completeness = &observed.last.completeness;
+    let names_conntrack =
+        completeness.missing.iter().any(|missing| missing.role.contains("conntrack"));
+    let probes = fs::exists("/sys/bus/event_source/devices/kprobe")?;
+    let problem = match (probes, completeness.complete, names_conntrack) {
+        (false, false, true) | (true, _, _) => None,
+        _ => Some(format!(
+            "no probes on conntrack on this kernel, but complete is {} and missing {:?}",
+            completeness.complete, completeness.missing
+        )),
+    };
+    Ok(problem)
+}
+
+/// Where cgroup v2 is mounted: in hybrid set-ups not at the top.
+fn cgroup_mount() -> Result<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    let mount = mounts
+        .lines()
+        .map(|line| line.split(' ').collect::<Vec<_>>())
+        .find(|fields| fields.get(2) == Some(&"cgroup2"))
+        .and_then(|fields| fields.get(1).map(PathBuf::from))
+        .context("cgroup v2 is not mounted")?;
+    let writable = fs::create_dir(mount.join("kubepods.slice"));
+    ensure!(
+        writable.is_ok() || mount.join("kubepods.slice").is_dir(),
+        "cannot make cgroups below {}",
+        mount.display()
+    );
+    Ok(mount)
+}
