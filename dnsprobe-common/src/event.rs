@@ -60,6 +60,8 @@ pub struct Sent {
     pub netns: u32,
     /// Process id (thread group) of the sender.
     pub tgid: u32,
+    /// Its command, zero-padded.
+    pub command: [u8; 16],
     /// Its question.
     pub question: Question,
 }

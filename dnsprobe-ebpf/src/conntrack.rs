@@ -34,9 +34,8 @@ pub(crate) fn status(entry: Raw) -> u32 {
 /// One direction of an entry: 0 original, 1 reply.
 #[inline(always)]
 pub(crate) fn tuple(entry: Raw, direction: u64) -> Tuple {
-    let hash = entry.0
-        + offset!(nf_conn_tuplehash) as u64
-        + direction * offset!(tuplehash_size) as u64;
+    let hash =
+        entry.0 + offset!(nf_conn_tuplehash) as u64 + direction * offset!(tuplehash_size) as u64;
     let tuple = Raw(hash + offset!(tuplehash_tuple) as u64);
     let family: u16 = tuple.field(offset!(tuple_src_l3num));
     Tuple {
@@ -53,9 +52,7 @@ pub(crate) fn of_tuple_hash(hash: Raw) -> Raw {
     let tuple = Raw(hash.0 + offset!(tuplehash_tuple) as u64);
     let direction: u8 = tuple.field(offset!(tuple_dst_dir));
     let index = u64::from(direction & 1);
-    Raw(hash.0
-        - offset!(nf_conn_tuplehash) as u64
-        - index * offset!(tuplehash_size) as u64)
+    Raw(hash.0 - offset!(nf_conn_tuplehash) as u64 - index * offset!(tuplehash_size) as u64)
 }
 
 /// An IPv4 address fills only the first word of `union nf_inet_addr`.

@@ -29,6 +29,19 @@ pub(crate) static CONFIG: Config = Config {
     pad: 0,
 };
 
+/// 1 once every hook is attached. A query that begins before is not followed:
+/// its end could escape. The only variable, alone in its section, so that user
+/// space can set it as a map with one element.
+#[unsafe(no_mangle)]
+static mut WATCHING: u32 = 0;
+
+/// Whether every hook is attached.
+#[inline(always)]
+pub(crate) fn watching() -> bool {
+    // SAFETY: only user space writes it, once.
+    unsafe { read_volatile(&raw const WATCHING) != 0 }
+}
+
 /// Reads a constant. Volatile, so that the compiler does not take the built-in
 /// value for the real one.
 #[inline(always)]

@@ -3,7 +3,7 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::{
-    helpers::{generated::bpf_ktime_get_ns, generated::bpf_get_smp_processor_id},
+    helpers::{generated::bpf_get_smp_processor_id, generated::bpf_ktime_get_ns},
     maps::ring_buf::RingBufEntry,
 };
 use dnsprobe_common::{

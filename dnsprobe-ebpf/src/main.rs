@@ -10,10 +10,19 @@
 // Inline assembly for atomic additions; see `maps::add`.
 #![feature(asm_experimental_arch)]
 
+/// A line of aya-log from a program; nothing at all unless the programs are
+/// built with `cargo xtask build --debug-programs`.
+macro_rules! debug {
+    ($ctx:expr, $($message:tt)+) => {
+        #[cfg(feature = "log")]
+        aya_log_ebpf::debug!($ctx, $($message)+);
+    };
+}
+
 mod arch;
 mod calls;
-mod constants;
 mod conntrack;
+mod constants;
 mod emit;
 mod hooks;
 mod maps;

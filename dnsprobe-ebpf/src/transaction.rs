@@ -14,7 +14,7 @@ use dnsprobe_common::{
 };
 
 use crate::{
-    constants::config,
+    constants::{config, watching},
     emit,
     maps::{ANSWERED, FLOWS, IN_FLIGHT, SENT, SENT_SCRATCH, STATS, add, add32, count, stats},
     memory::Raw,
@@ -64,12 +64,22 @@ pub(crate) fn key_of(asked: &Tuple, id: u16, role: Role, netns: u32) -> QueryKey
 
 #[inline(always)]
 fn stats_key(key: &QueryKey, cgroup: u64, netns: u32) -> StatsKey {
-    StatsKey { cgroup, server: key.server, netns, server_port: key.server_port, role: key.role, pad: 0 }
+    StatsKey {
+        cgroup,
+        server: key.server,
+        netns,
+        server_port: key.server_port,
+        role: key.role,
+        pad: 0,
+    }
 }
 
 /// A query begins: sent by a client, or queued at a server.
 #[inline(always)]
 fn begin(dns: &Dns, role: Role, owner: Socket, tgid: u32, at_ns: u64) {
+    if !watching() {
+        return;
+    }
     let key = key(dns, role, owner.netns);
     let Some(stats) = stats(&stats_key(&key, owner.cgroup, owner.netns)) else { return };
     let query = InFlight {
@@ -119,6 +129,7 @@ fn remember(dns: &Dns, key: &QueryKey, owner: Socket, tgid: u32, at_ns: u64) {
         (*sent).socket = owner.identity;
         (*sent).netns = owner.netns;
         (*sent).tgid = tgid;
+        (*sent).command = bpf_get_current_comm().unwrap_or([0; 16]);
         dns.copy_question(&raw mut (*sent).question);
         let _ = SENT.insert(key, &*sent, ANY);
     }
@@ -194,11 +205,8 @@ fn finished(kind: EventKind, key: &QueryKey, query: *const InFlight, at_ns: u64)
         (*record).key = *key;
         (*record).pad = 0;
         (*record).query = *query;
-        (*record).command = if config!(trace) != 0 {
-            bpf_get_current_comm().unwrap_or([0; 16])
-        } else {
-            [0; 16]
-        };
+        (*record).command =
+            if config!(trace) != 0 { bpf_get_current_comm().unwrap_or([0; 16]) } else { [0; 16] };
         emit::kept_question(&raw mut (*record).question, key);
     }
     entry.submit(0);
@@ -246,7 +254,15 @@ pub(crate) fn answer_queued(skb: Raw, dns: &Dns, owner: Socket, at_ns: u64) {
         Some(query) => answered(&key, query, dns.flags, at_ns),
         None => {
             let Some(mut entry) = emit::reserve::<Packet>() else { return };
-            emit::packet_of(emit::record(&mut entry), EventKind::Stray, at_ns, skb, dns, owner, false);
+            emit::packet_of(
+                emit::record(&mut entry),
+                EventKind::Stray,
+                at_ns,
+                skb,
+                dns,
+                owner,
+                false,
+            );
             entry.submit(0);
         }
     }
@@ -356,7 +372,8 @@ pub(crate) fn take_back(dns: &Dns, netns: u32) {
     let Some(query) = IN_FLIGHT.get_ptr_mut(&key) else { return };
     // SAFETY: `query` and `stats` point into live map values.
     unsafe {
-        let Some(stats) = STATS.get_ptr_mut(stats_key(&key, (*query).cgroup, (*query).netns)) else {
+        let Some(stats) = STATS.get_ptr_mut(stats_key(&key, (*query).cgroup, (*query).netns))
+        else {
             return;
         };
         if role as u8 == Role::Server as u8 {

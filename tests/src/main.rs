@@ -80,14 +80,8 @@ fn programs(cli: &Cli) -> Result<Programs> {
     let lab = std::env::current_exe()?;
     let beside = lab.parent().context("this program is in no directory")?;
     Ok(Programs {
-        dnsprobe: cli
-            .dnsprobe
-            .clone()
-            .unwrap_or_else(|| beside.join("dnsprobe")),
-        clients: cli
-            .clients
-            .clone()
-            .unwrap_or_else(|| beside.join("lab-clients")),
+        dnsprobe: cli.dnsprobe.clone().unwrap_or_else(|| beside.join("dnsprobe")),
+        clients: cli.clients.clone().unwrap_or_else(|| beside.join("lab-clients")),
         lab,
     })
 }

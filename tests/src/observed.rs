@@ -145,10 +145,7 @@ impl Observed {
         for line in lines {
             let value: Value =
                 serde_json::from_str(line).with_context(|| format!("not JSON: {line}"))?;
-            ensure!(
-                value["schema"] == "dnsprobe/1",
-                "no schema dnsprobe/1 in: {line}"
-            );
+            ensure!(value["schema"] == "dnsprobe/1", "no schema dnsprobe/1 in: {line}");
             let context = || format!("not as agreed: {line}");
             match value["kind"].as_str() {
                 Some("snapshot") => {
@@ -164,11 +161,7 @@ impl Observed {
             }
         }
         let last = last.context("dnsprobe printed no snapshot")?;
-        Ok(Self {
-            last,
-            verdicts,
-            transactions,
-        })
+        Ok(Self { last, verdicts, transactions })
     }
 }
 

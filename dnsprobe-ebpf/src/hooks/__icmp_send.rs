@@ -27,11 +27,7 @@ pub fn icmp_send(ctx: FEntryContext) -> u32 {
 
 #[kprobe(function = "__icmp_send")]
 pub fn icmp_send_kprobe(ctx: ProbeContext) -> u32 {
-    sent(
-        Raw(ctx.arg::<u64>(0).unwrap_or(0)),
-        ctx.arg(1).unwrap_or(0),
-        ctx.arg(2).unwrap_or(0),
-    )
+    sent(Raw(ctx.arg::<u64>(0).unwrap_or(0)), ctx.arg(1).unwrap_or(0), ctx.arg(2).unwrap_or(0))
 }
 
 #[inline(always)]

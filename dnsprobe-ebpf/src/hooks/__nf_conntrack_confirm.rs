@@ -39,6 +39,7 @@ pub fn confirmed(ctx: RetProbeContext) -> u32 {
     }
     let Some(skb) = skb else { return 0 };
     let Some(dns) = packet::dns(Raw(skb)) else { return 0 };
+    debug!(&ctx, "confirm dropped id {}", dns.id);
     let Some(mut entry) = emit::reserve::<Confirm>() else { return 0 };
     let record = emit::record(&mut entry);
     // SAFETY: a reserved record.

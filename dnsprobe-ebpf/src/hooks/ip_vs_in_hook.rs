@@ -44,6 +44,7 @@ pub fn ipvs_verdict(ctx: RetProbeContext) -> u32 {
     }
     let Some(skb) = skb else { return 0 };
     let Some(dns) = packet::dns(Raw(skb)) else { return 0 };
+    debug!(&ctx, "ipvs dropped id {}", dns.id);
     let Some(mut entry) = emit::reserve::<Ipvs>() else { return 0 };
     let record = emit::record(&mut entry);
     // SAFETY: a reserved record.

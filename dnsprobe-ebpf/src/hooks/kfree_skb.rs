@@ -31,8 +31,7 @@ pub fn kfree_skb(ctx: BtfTracePointContext) -> u32 {
     let skb = Typed(ctx.arg(0));
     let location: u64 = ctx.arg(1);
     let reason: u32 = if config!(drop_has_reason) != 0 { ctx.arg(2) } else { 0 };
-    let receiver =
-        if config!(drop_has_socket) != 0 { Raw(ctx.arg::<u64>(3)) } else { Raw(0) };
+    let receiver = if config!(drop_has_socket) != 0 { Raw(ctx.arg::<u64>(3)) } else { Raw(0) };
     if !packet::is_ip(skb) {
         return 0;
     }
@@ -41,6 +40,7 @@ pub fn kfree_skb(ctx: BtfTracePointContext) -> u32 {
         table_full_ns = take_table_full();
     }
     let Some(dns) = packet::dns(skb) else { return 0 };
+    debug!(&ctx, "drop: id {} reason {} at {:x}", dns.id, reason, location);
     let now = emit::now();
     let (queue_full, receiver) = queue_full(skb.address(), reason, location, receiver);
     // The mark is about a packet that has no entry; another mark is stale.

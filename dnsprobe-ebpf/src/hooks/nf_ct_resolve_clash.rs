@@ -52,6 +52,7 @@ pub fn clash_resolved(ctx: RetProbeContext) -> u32 {
             return 0;
         }
         (*scratch).verdict = ctx.ret::<u32>() & 0xff;
+        debug!(&ctx, "clash: id {} verdict {}", (*scratch).packet.id, (*scratch).verdict);
         if EVENTS.output::<Clash>(&*scratch, 0).is_err() {
             count(dnsprobe_common::stats::Health::EventsLost);
         }

@@ -61,8 +61,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
         cgroup_root: options.cgroup_root.clone(),
         proc_root: PathBuf::from("/proc"),
     });
-    let complete =
-        session.roles().iter().all(|r| !matches!(r.state, RoleState::Missing { .. }));
+    let complete = session.roles().iter().all(|r| !matches!(r.state, RoleState::Missing { .. }));
     let report = Report {
         schema: "dnsprobe/1",
         kind: "doctor",

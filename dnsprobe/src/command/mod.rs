@@ -25,14 +25,17 @@ const EXIT_FAILED: u8 = 2;
 /// the answer takes, and where a query that got no answer was lost. It needs
 /// no cluster credentials.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "\
+#[command(
+    version,
+    after_help = "\
 Exit codes: 0 done; 1 doctor found something missing; 2 could not run.
 
 Examples:
   dnsprobe top                         per-pod table, refreshed every second
   dnsprobe trace --only-failed         one line per lost query, with its cause
   dnsprobe trace --pod cart-0 -o json  every look-up of one pod, for machines
-  dnsprobe doctor                      what can be seen on this kernel, and how")]
+  dnsprobe doctor                      what can be seen on this kernel, and how"
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -37,7 +37,11 @@ fn cli() -> String {
     command.build();
     let mut section = |command: &mut clap::Command| {
         let help = command.render_long_help();
-        let _ = write!(text, "\n## {}\n\n```text\n{help}```\n", command.get_bin_name().unwrap_or("dnsprobe"));
+        let _ = write!(
+            text,
+            "\n## {}\n\n```text\n{help}```\n",
+            command.get_bin_name().unwrap_or("dnsprobe")
+        );
     };
     section(&mut command);
     for sub in command.get_subcommands_mut() {

@@ -70,7 +70,7 @@ impl Handler for Table {
         let mut out = io::stdout().lock();
         if last {
             out.write_all(self.top.last_frame(snapshot, &self.terminal).as_bytes())?;
-            out.write_all(self.report.render(&self.terminal).as_bytes())?;
+            writeln!(out, "{}", self.report.render(&self.terminal))?;
         } else {
             out.write_all(self.top.frame(snapshot, &self.terminal).as_bytes())?;
         }

@@ -96,7 +96,11 @@ impl Watch {
         eprintln!(
             "dnsprobe: watching ({attached} of {} roles attached{})",
             session.roles().len(),
-            if missing.is_empty() { "" } else { "; `dnsprobe doctor` says what is missing and why" }
+            if missing.is_empty() {
+                ""
+            } else {
+                "; `dnsprobe doctor` says what is missing and why"
+            }
         );
         Ok(Self {
             session,

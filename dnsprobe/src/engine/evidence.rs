@@ -103,7 +103,9 @@ pub(super) fn near_miss(fact: &Fact, identify: &mut dyn Identify, clock: &Clock)
         role: Role::Client,
         owner: packet
             .owner
-            .or_else(|| winner_query(fact).filter(|w| w.id.client == packet.client()).map(|w| w.owner))
+            .or_else(|| {
+                winner_query(fact).filter(|w| w.id.client == packet.client()).map(|w| w.owner)
+            })
             .unwrap_or_default(),
         socket: 0,
         start_ns: packet.at_ns,
@@ -116,11 +118,8 @@ pub(super) fn near_miss(fact: &Fact, identify: &mut dyn Identify, clock: &Clock)
     });
     let other = winner_query(fact);
     let pair = other.is_some_and(|other| is_pair(&seen, other));
-    let what = if pair {
-        "The A and AAAA queries of one socket raced"
-    } else {
-        "Two queries raced"
-    };
+    let what =
+        if pair { "The A and AAAA queries of one socket raced" } else { "Two queries raced" };
     Verdict {
         time: clock.timestamp(packet.at_ns),
         cause: Cause::ConntrackClashResolved,

@@ -56,11 +56,11 @@ impl Facts {
     pub(crate) fn take(&mut self, query: &QuerySeen, until_ns: u64) -> Vec<Fact> {
         let key = (query.id.client, query.id.id);
         let Some(all) = self.by_query.remove(&key) else { return Vec::new() };
-        let in_time = |fact: &Fact| {
-            fact.packet.at_ns >= query.start_ns && fact.packet.at_ns < until_ns
-        };
+        let in_time =
+            |fact: &Fact| fact.packet.at_ns >= query.start_ns && fact.packet.at_ns < until_ns;
         let exact = |fact: &Fact| fact.packet.server() == query.id.server;
-        let any_exact = all.iter().any(|fact| in_time(fact) && exact(fact) && !fact.packet.is_answer);
+        let any_exact =
+            all.iter().any(|fact| in_time(fact) && exact(fact) && !fact.packet.is_answer);
         let (mut taken, left): (Vec<_>, Vec<_>) = all.into_iter().partition(|fact| {
             in_time(fact)
                 && (exact(fact)

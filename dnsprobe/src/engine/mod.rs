@@ -189,7 +189,10 @@ impl Engine {
         // The asker had its answer elsewhere and stopped waiting; only what
         // is proven to have gone wrong is still worth a word.
         if query.other_answer_ns.is_some()
-            && matches!(decision.cause, Cause::Unexplained | Cause::LateAnswer | Cause::RemoteSilence)
+            && matches!(
+                decision.cause,
+                Cause::Unexplained | Cause::LateAnswer | Cause::RemoteSilence
+            )
         {
             return Outcome::NotFollowed { owner, role: Role::Client, server: query.id.server };
         }

@@ -114,9 +114,9 @@ impl PacketSeen {
     /// The entry, unless an answer came in as a flow of its own: then it is
     /// not the entry of the query.
     fn query_entry(&self) -> Option<&ConntrackEntry> {
-        self.conntrack.as_ref().filter(|entry| {
-            !self.is_answer || entry.original.destination != self.tuple.destination
-        })
+        self.conntrack
+            .as_ref()
+            .filter(|entry| !self.is_answer || entry.original.destination != self.tuple.destination)
     }
 
     /// The asking side before translation.

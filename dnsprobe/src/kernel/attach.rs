@@ -4,7 +4,9 @@ use std::path::Path;
 
 use aya::{Btf, Ebpf, programs::Program};
 
-use super::plan::{Alternative, Mechanism, Role, RoleReport, RoleState, alternatives, describe, symbols};
+use super::plan::{
+    Alternative, Mechanism, Role, RoleReport, RoleState, alternatives, describe, symbols,
+};
 
 /// What the node and kernel are like, as far as a role's choice depends on it.
 pub(crate) struct Conditions<'a> {
@@ -52,9 +54,8 @@ fn unneeded(role: Role) -> Option<RoleState> {
         Role::ConntrackClash | Role::ConntrackConfirm | Role::ConntrackFull => "nf_conntrack",
         _ => return None,
     };
-    (!Path::new("/sys/module").join(module).is_dir()).then(|| RoleState::NotNeeded {
-        reason: format!("{module} is not in use on this node"),
-    })
+    (!Path::new("/sys/module").join(module).is_dir())
+        .then(|| RoleState::NotNeeded { reason: format!("{module} is not in use on this node") })
 }
 
 fn impossible(role: Role, conditions: &Conditions<'_>) -> Option<String> {

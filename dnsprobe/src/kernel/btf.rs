@@ -346,10 +346,30 @@ mod tests {
             u32::try_from(position.unwrap() + 1).unwrap()
         };
         let words: Vec<u32> = vec![
-            at("u32"), KIND_INT << 24, 4, 32,
-            0, KIND_UNION << 24 | 1, 4, at("inner"), 1, 0,
-            at("outer"), KIND_STRUCT << 24 | 2, 8, at("first"), 1, 0, 0, 2, 32,
-            at("color"), KIND_ENUM << 24 | 1, 4, at("red"), 3,
+            at("u32"),
+            KIND_INT << 24,
+            4,
+            32,
+            0,
+            KIND_UNION << 24 | 1,
+            4,
+            at("inner"),
+            1,
+            0,
+            at("outer"),
+            KIND_STRUCT << 24 | 2,
+            8,
+            at("first"),
+            1,
+            0,
+            0,
+            2,
+            32,
+            at("color"),
+            KIND_ENUM << 24 | 1,
+            4,
+            at("red"),
+            3,
         ];
         let mut data = Vec::new();
         data.extend(MAGIC.to_ne_bytes());

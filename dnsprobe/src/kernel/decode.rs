@@ -92,8 +92,7 @@ pub(crate) fn decode(record: &[u8], context: &mut Context<'_>) -> Option<Observa
         }
         EventKind::Unreachable => {
             let raw: Unreachable = read(record)?;
-            let kind =
-                FactKind::Unreachable { icmp_type: raw.icmp_type, icmp_code: raw.icmp_code };
+            let kind = FactKind::Unreachable { icmp_type: raw.icmp_type, icmp_code: raw.icmp_code };
             fact(&raw.packet, kind, context)
         }
         EventKind::Clash => {
@@ -130,11 +129,7 @@ fn drop_kind(raw: &Drop, context: &mut Context<'_>) -> FactKind {
         no_socket: reason.as_deref() == Some("NO_SOCKET"),
         table_full_ns: (raw.table_full_ns != 0).then_some(raw.table_full_ns),
         queue_full: (raw.queue_full != 0).then(|| QueueFull {
-            owner: OwnerKey {
-                cgroup: raw.receiver_cgroup,
-                netns: raw.receiver_netns,
-                tgid: 0,
-            },
+            owner: OwnerKey { cgroup: raw.receiver_cgroup, netns: raw.receiver_netns, tgid: 0 },
             used_bytes: raw.receiver_rmem_bytes,
             buffer_bytes: raw.receiver_rcvbuf_bytes,
         }),
@@ -215,9 +210,8 @@ pub(crate) fn query_seen(key: &QueryKey, query: &InFlight, devices: &mut Devices
 }
 
 fn in_flight(id: QueryId, role: Role, query: &InFlight, devices: &mut Devices) -> QuerySeen {
-    let device: Option<(Device, u64)> = (query.device_ns != 0).then(|| {
-        (devices.describe(query.device_netns, query.device_ifindex), query.device_ns)
-    });
+    let device: Option<(Device, u64)> = (query.device_ns != 0)
+        .then(|| (devices.describe(query.device_netns, query.device_ifindex), query.device_ns));
     QuerySeen {
         id,
         role,
@@ -238,17 +232,13 @@ pub(crate) fn question(raw: &Raw) -> Option<Question> {
     Question::parse(bytes).ok()
 }
 
-fn command(raw: &[u8; 16]) -> Option<String> {
+pub(crate) fn command(raw: &[u8; 16]) -> Option<String> {
     let end = raw.iter().position(|b| *b == 0).unwrap_or(raw.len());
     (end > 0).then(|| escape(&raw[..end]))
 }
 
 fn entry(raw: &Entry) -> ConntrackEntry {
-    ConntrackEntry {
-        original: tuple(&raw.original),
-        reply: tuple(&raw.reply),
-        status: raw.status,
-    }
+    ConntrackEntry { original: tuple(&raw.original), reply: tuple(&raw.reply), status: raw.status }
 }
 
 fn tuple(raw: &RawTuple) -> Tuple {

@@ -75,8 +75,9 @@ fn leaves_node(device: &Path) -> bool {
     // but have it as a `lower_` entry.
     let own = fs::read_to_string(device.join("ifindex")).unwrap_or_default();
     let link = fs::read_to_string(device.join("iflink")).unwrap_or_default();
-    let stacked = fs::read_dir(device)
-        .is_ok_and(|mut d| d.any(|e| e.is_ok_and(|e| e.file_name().to_string_lossy().starts_with("lower_"))));
+    let stacked = fs::read_dir(device).is_ok_and(|mut d| {
+        d.any(|e| e.is_ok_and(|e| e.file_name().to_string_lossy().starts_with("lower_")))
+    });
     own.trim() == link.trim() || stacked
 }
 

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use aya::{
     Ebpf,
-    maps::{HashMap, MapData, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
 };
 use dnsprobe_common::{
     event::{Recent, Sent},
@@ -36,6 +36,14 @@ impl Maps {
             stats: HashMap::try_from(map(ebpf, "STATS")?)?,
             health: PerCpuArray::try_from(map(ebpf, "HEALTH")?)?,
         })
+    }
+
+    /// Tells the programs that every hook is attached; from now on they follow
+    /// queries.
+    pub(crate) fn watch(ebpf: &mut Ebpf) -> Result<(), SessionError> {
+        let variables = map(ebpf, ".bss")?;
+        Array::<_, u32>::try_from(variables)?.set(0, 1, 0)?;
+        Ok(())
     }
 
     /// A health counter over all processors.

@@ -10,6 +10,7 @@ mod ipvs;
 mod layout;
 mod maps;
 mod plan;
+mod program_log;
 mod recent;
 mod session;
 mod symbols;

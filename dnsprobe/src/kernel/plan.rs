@@ -168,80 +168,101 @@ pub(crate) const fn alternatives(role: Role) -> &'static [Alternative] {
         BtfTracepoint, DropReason, Fentry, Kprobe, KprobePair, Kretprobe, ProcFile, SendTracepoint,
     };
     match role {
-        Role::Send => const {
-            &[
-                by(Fentry, &[("ip_send_skb", "ip_send_skb")]),
-                by(Kprobe, &[("ip_send_skb_kprobe", "ip_send_skb")]),
-                by(BtfTracepoint, &[("net_dev_queue", "net_dev_queue")]),
-            ]
-        },
-        Role::SendV6 => const {
-            &[
-                by(Fentry, &[("ip6_send_skb", "ip6_send_skb")]),
-                by(Kprobe, &[("ip6_send_skb_kprobe", "ip6_send_skb")]),
-                by(SendTracepoint, &[]),
-            ]
-        },
-        Role::Queue => const {
-            &[
-                by(Fentry, &[("udp_enqueue", "__udp_enqueue_schedule_skb")]),
-                by(Kprobe, &[("udp_enqueue_kprobe", "__udp_enqueue_schedule_skb")]),
-            ]
-        },
-        Role::Read => const {
-            &[
-                by(Fentry, &[("udp_consume", "skb_consume_udp")]),
-                by(Kprobe, &[("udp_consume_kprobe", "skb_consume_udp")]),
-                by(BtfTracepoint, &[("consume_skb", "consume_skb")]),
-            ]
-        },
+        Role::Send => {
+            const {
+                &[
+                    by(Fentry, &[("ip_send_skb", "ip_send_skb")]),
+                    by(Kprobe, &[("ip_send_skb_kprobe", "ip_send_skb")]),
+                    by(BtfTracepoint, &[("net_dev_queue", "net_dev_queue")]),
+                ]
+            }
+        }
+        Role::SendV6 => {
+            const {
+                &[
+                    by(Fentry, &[("ip6_send_skb", "ip6_send_skb")]),
+                    by(Kprobe, &[("ip6_send_skb_kprobe", "ip6_send_skb")]),
+                    by(SendTracepoint, &[]),
+                ]
+            }
+        }
+        Role::Queue => {
+            const {
+                &[
+                    by(Fentry, &[("udp_enqueue", "__udp_enqueue_schedule_skb")]),
+                    by(Kprobe, &[("udp_enqueue_kprobe", "__udp_enqueue_schedule_skb")]),
+                ]
+            }
+        }
+        Role::Read => {
+            const {
+                &[
+                    by(Fentry, &[("udp_consume", "skb_consume_udp")]),
+                    by(Kprobe, &[("udp_consume_kprobe", "skb_consume_udp")]),
+                    by(BtfTracepoint, &[("consume_skb", "consume_skb")]),
+                ]
+            }
+        }
         Role::Drop => const { &[by(BtfTracepoint, &[("kfree_skb", "kfree_skb")])] },
-        Role::NoListener => const {
-            &[
-                by(DropReason, &[]),
-                by(Fentry, &[("icmp_send", "__icmp_send")]),
-                by(Kprobe, &[("icmp_send_kprobe", "__icmp_send")]),
-            ]
-        },
-        Role::Transmit => const {
-            &[by(BtfTracepoint, &[("net_dev_start_xmit", "net_dev_start_xmit")])]
-        },
-        Role::ConntrackClash => const {
-            &[by(
-                KprobePair,
-                &[("clash", "nf_ct_resolve_clash"), ("clash_resolved", "nf_ct_resolve_clash")],
-            )]
-        },
-        Role::ConntrackConfirm => const {
-            &[by(
-                KprobePair,
-                &[("confirm", "__nf_conntrack_confirm"), ("confirmed", "__nf_conntrack_confirm")],
-            )]
-        },
-        Role::ConntrackFull => const { &[by(Kretprobe, &[("early_drop", "early_drop")])] },
-        Role::IpvsVerdict => const {
-            &[
-                by(
+        Role::NoListener => {
+            const {
+                &[
+                    by(DropReason, &[]),
+                    by(Fentry, &[("icmp_send", "__icmp_send")]),
+                    by(Kprobe, &[("icmp_send_kprobe", "__icmp_send")]),
+                ]
+            }
+        }
+        Role::Transmit => {
+            const { &[by(BtfTracepoint, &[("net_dev_start_xmit", "net_dev_start_xmit")])] }
+        }
+        Role::ConntrackClash => {
+            const {
+                &[by(
                     KprobePair,
-                    &[("ipvs_in", "ip_vs_in_hook"), ("ipvs_verdict", "ip_vs_in_hook")],
-                ),
-                by(
+                    &[("clash", "nf_ct_resolve_clash"), ("clash_resolved", "nf_ct_resolve_clash")],
+                )]
+            }
+        }
+        Role::ConntrackConfirm => {
+            const {
+                &[by(
                     KprobePair,
                     &[
-                        ("ipvs_in", "ip_vs_remote_request4"),
-                        ("ipvs_verdict", "ip_vs_remote_request4"),
-                        ("ipvs_in", "ip_vs_local_request4"),
-                        ("ipvs_verdict", "ip_vs_local_request4"),
+                        ("confirm", "__nf_conntrack_confirm"),
+                        ("confirmed", "__nf_conntrack_confirm"),
                     ],
-                ),
-            ]
-        },
-        Role::IpvsConnection => const {
-            &[
-                by(Kretprobe, &[("ipvs_connection", "ip_vs_conn_in_get_proto")]),
-                by(ProcFile, &[]),
-            ]
-        },
+                )]
+            }
+        }
+        Role::ConntrackFull => const { &[by(Kretprobe, &[("early_drop", "early_drop")])] },
+        Role::IpvsVerdict => {
+            const {
+                &[
+                    by(
+                        KprobePair,
+                        &[("ipvs_in", "ip_vs_in_hook"), ("ipvs_verdict", "ip_vs_in_hook")],
+                    ),
+                    by(
+                        KprobePair,
+                        &[
+                            ("ipvs_in", "ip_vs_remote_request4"),
+                            ("ipvs_verdict", "ip_vs_remote_request4"),
+                            ("ipvs_in", "ip_vs_local_request4"),
+                            ("ipvs_verdict", "ip_vs_local_request4"),
+                        ],
+                    ),
+                ]
+            }
+        }
+        Role::IpvsConnection => {
+            const {
+                &[
+                    by(Kretprobe, &[("ipvs_connection", "ip_vs_conn_in_get_proto")]),
+                    by(ProcFile, &[]),
+                ]
+            }
+        }
     }
 }
 

@@ -62,7 +62,7 @@ where
         device: None,
         other_answer_ns: None,
         question: decode::question(&sent.question),
-        command: None,
+        command: decode::command(&sent.command),
     })
 }
 

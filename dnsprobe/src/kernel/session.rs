@@ -1,8 +1,7 @@
 //! A running set of hooks and their data.
 
 use std::{
-    fs,
-    io,
+    fs, io,
     net::SocketAddr,
     time::{Duration, SystemTime},
 };
@@ -24,6 +23,7 @@ use super::{
     layout::Layout,
     maps::Maps,
     plan::{Mechanism, Role, RoleReport, RoleState},
+    program_log::ProgramLog,
     symbols::Symbols,
 };
 use crate::{
@@ -49,13 +49,17 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
     /// The kernel's types cannot be read.
-    #[error("this kernel has no usable type information: {0}\nhint: dnsprobe needs CONFIG_DEBUG_INFO_BTF=y, which distributions have set since about 2020")]
+    #[error(
+        "this kernel has no usable type information: {0}\nhint: dnsprobe needs CONFIG_DEBUG_INFO_BTF=y, which distributions have set since about 2020"
+    )]
     Btf(String),
     /// A field that nothing works without is missing.
     #[error("this kernel's layout is unknown: {0}")]
     Layout(String),
     /// The kernel refused the maps.
-    #[error("cannot load the kernel programs: {0}\nhint: run as root, or with CAP_BPF, CAP_PERFMON and CAP_SYS_RESOURCE")]
+    #[error(
+        "cannot load the kernel programs: {0}\nhint: run as root, or with CAP_BPF, CAP_PERFMON and CAP_SYS_RESOURCE"
+    )]
     Load(#[from] aya::EbpfError),
     /// A map could not be used.
     #[error("cannot use a map of the kernel programs: {0}")]
@@ -64,7 +68,9 @@ pub enum SessionError {
     #[error("the built-in kernel programs lack {0}; rebuild with `cargo xtask build`")]
     Object(&'static str),
     /// Neither sending nor reading can be seen.
-    #[error("cannot see DNS traffic on this kernel: {0}\nhint: `dnsprobe doctor` lists every hook and why it is missing")]
+    #[error(
+        "cannot see DNS traffic on this kernel: {0}\nhint: `dnsprobe doctor` lists every hook and why it is missing"
+    )]
     Blind(String),
     /// A bad port list.
     #[error("between one and {MAX_PORTS} DNS ports, none of them 0")]
@@ -101,6 +107,7 @@ pub struct Session {
     devices: Devices,
     ipvs: IpvsState,
     clock: Clock,
+    log: ProgramLog,
 }
 
 impl Session {
@@ -115,7 +122,7 @@ impl Session {
             return Err(SessionError::Layout(error.to_string()));
         }
         let reasons = DropReasons::new(vmlinux.enumerators("skb_drop_reason"));
-        let mut symbols = Symbols::default();
+        let mut symbols = Symbols::open();
         let mut config = config(options, &vmlinux, &layout, &reasons, &mut symbols)?;
         drop(vmlinux);
         let btf = AyaBtf::from_sys_fs().map_err(|error| SessionError::Btf(error.to_string()))?;
@@ -142,6 +149,8 @@ impl Session {
             }
         }
         let maps = Maps::take(&mut ebpf)?;
+        Maps::watch(&mut ebpf)?;
+        let log = ProgramLog::of(&mut ebpf);
         // SAFETY: `Maps` owns the ring buffer, returns the same descriptor for
         // as long as it lives, and nothing else registers it.
         let maps = unsafe { AsyncFd::register(maps) }
@@ -149,7 +158,7 @@ impl Session {
         let devices = Devices::new();
         let clock = Clock::new(SystemTime::now(), now_ns());
         let ipvs = IpvsState::default();
-        Ok(Self { ebpf, maps, roles, reasons, symbols, devices, ipvs, clock })
+        Ok(Self { ebpf, maps, roles, reasons, symbols, devices, ipvs, clock, log })
     }
 
     /// Every role and how it stands.
@@ -174,9 +183,9 @@ impl Session {
     /// dropped before was never counted as sent.
     #[must_use]
     pub fn sees_sending_late(&self) -> bool {
-        self.roles.iter().any(|r| {
-            r.role == Role::Send && r.mechanism() == Some(Mechanism::BtfTracepoint)
-        })
+        self.roles
+            .iter()
+            .any(|r| r.role == Role::Send && r.mechanism() == Some(Mechanism::BtfTracepoint))
     }
 
     /// Waits until there are events.
@@ -190,6 +199,7 @@ impl Session {
 
     /// Hands over every event there is, oldest first.
     pub fn drain(&mut self, sink: &mut dyn FnMut(Observation)) {
+        self.log.flush();
         let Maps { events, sent, flows, .. } = self.maps.get_mut();
         while let Some(record) = events.next() {
             let mut recent = |tuple: &_, before_ns, not| {
@@ -234,6 +244,7 @@ impl Session {
                 && sent.at_ns == query.start_ns
             {
                 seen.question = decode::question(&sent.question);
+                seen.command = decode::command(&sent.command);
             }
             if key.role == End::Client as u8 {
                 seen.other_answer_ns = super::recent::other_answer_ns(
@@ -265,13 +276,9 @@ impl Session {
                 .filter_map(Result::ok)
                 .filter(|(_, query)| query.state == state::SENT)
                 .map(|(key, query)| {
-                    let owner = OwnerKey {
-                        cgroup: query.cgroup,
-                        netns: query.netns,
-                        tgid: query.tgid,
-                    };
-                    let end =
-                        if key.role == End::Server as u8 { End::Server } else { End::Client };
+                    let owner =
+                        OwnerKey { cgroup: query.cgroup, netns: query.netns, tgid: query.tgid };
+                    let end = if key.role == End::Server as u8 { End::Server } else { End::Client };
                     (owner, end, decode::socket(&key.server, key.server_port))
                 })
                 .collect(),

@@ -1,17 +1,29 @@
 //! Kernel addresses and function names (`/proc/kallsyms`), read only when one
 //! is asked for: the file has hundreds of thousands of lines.
 
-use std::fs;
+use std::{fs::File, io::Read};
 
 /// The kernel's functions, by address.
-#[derive(Default)]
 pub(crate) struct Symbols {
+    /// Opened at the start: whether addresses are shown depends on the
+    /// privileges of that moment (kernel/kallsyms.c, `kallsyms_show_value`).
+    file: Option<File>,
     functions: Option<Vec<(u64, String)>>,
 }
 
 impl Symbols {
+    pub(crate) fn open() -> Self {
+        Self { file: File::open("/proc/kallsyms").ok(), functions: None }
+    }
+
     fn functions(&mut self) -> &[(u64, String)] {
-        self.functions.get_or_insert_with(|| parse(&fs::read_to_string("/proc/kallsyms").unwrap_or_default()))
+        let Self { file, functions } = self;
+        functions.get_or_insert_with(|| {
+            let mut text = String::new();
+            // Unreadable names leave bare addresses, which are still true.
+            let read = file.take().map(|mut file| file.read_to_string(&mut text));
+            if matches!(read, Some(Ok(_))) { parse(&text) } else { Vec::new() }
+        })
     }
 
     /// `name+0x1a` for an address; the bare number where names are hidden
@@ -68,7 +80,7 @@ mod tests {
     fn symbols() -> Symbols {
         let text = "ffffffff81000100 T nf_hook_slow\nffffffff81000180 t other\n\
                     ffffffff81000000 D data\nffffffffc0000000 t confirm\t[nf_conntrack]\n";
-        Symbols { functions: Some(parse(text)) }
+        Symbols { file: None, functions: Some(parse(text)) }
     }
 
     #[test]

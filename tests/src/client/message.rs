@@ -70,9 +70,7 @@ mod tests {
         let message = query(0x1234, "a.bc.", QueryType::Aaaa).unwrap();
         assert_eq!(
             message,
-            [
-                0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, b'a', 2, b'b', b'c', 0, 0, 28, 0, 1
-            ]
+            [0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, b'a', 2, b'b', b'c', 0, 0, 28, 0, 1]
         );
     }
 

@@ -111,40 +111,15 @@ fn send_pair(args: &Args, servers: [SocketAddr; 2], pair: u16) -> Result<PairSoc
     let mut waiting = HashMap::new();
     for ((id, kind), server) in questions.into_iter().zip(servers) {
         messages.push(message::query(id, &args.name, kind)?);
-        waiting.insert(
-            id,
-            Unanswered {
-                client,
-                server,
-                id,
-                kind,
-            },
-        );
+        waiting.insert(id, Unanswered { client, server, id, kind });
     }
-    let slices: Vec<_> = messages
-        .iter()
-        .map(|message| [IoSlice::new(message)])
-        .collect();
+    let slices: Vec<_> = messages.iter().map(|message| [IoSlice::new(message)]).collect();
     let addresses = servers.map(|server| Some(SockaddrStorage::from(server)));
     let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(slices.len(), None);
     let start = Instant::now();
-    let sent = sendmmsg(
-        udp.as_raw_fd(),
-        &mut headers,
-        &slices,
-        addresses,
-        [],
-        MsgFlags::empty(),
-    )?;
-    ensure!(
-        sent.count() == 2,
-        "the kernel did not take both queries of a pair"
-    );
-    Ok(PairSocket {
-        udp,
-        start,
-        waiting,
-    })
+    let sent = sendmmsg(udp.as_raw_fd(), &mut headers, &slices, addresses, [], MsgFlags::empty())?;
+    ensure!(sent.count() == 2, "the kernel did not take both queries of a pair");
+    Ok(PairSocket { udp, start, waiting })
 }
 
 impl PairSocket {

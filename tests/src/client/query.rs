@@ -99,11 +99,7 @@ fn one_by_one(args: &Args, books: &mut Books) -> Result<()> {
             sleep(Duration::from_millis(args.interval_ms));
         }
         if books.send(&socket, args, id)? {
-            books.wait(
-                &socket,
-                args,
-                Instant::now() + Duration::from_millis(args.timeout_ms),
-            )?;
+            books.wait(&socket, args, Instant::now() + Duration::from_millis(args.timeout_ms))?;
         }
     }
     Ok(())
@@ -115,11 +111,7 @@ fn burst(args: &Args, books: &mut Books) -> Result<()> {
         books.send(&socket, args, id)?;
     }
     sleep(Duration::from_millis(args.read_after_ms));
-    books.wait(
-        &socket,
-        args,
-        Instant::now() + Duration::from_millis(args.timeout_ms),
-    )
+    books.wait(&socket, args, Instant::now() + Duration::from_millis(args.timeout_ms))
 }
 
 /// A bound (and connected, if asked for) socket.
@@ -133,9 +125,7 @@ fn open(args: &Args) -> Result<UdpSocket> {
     if let Some(bytes) = args.receive_buffer {
         socket.set_recv_buffer_size(bytes)?;
     }
-    socket
-        .bind(&local.into())
-        .with_context(|| format!("cannot bind {local}"))?;
+    socket.bind(&local.into()).with_context(|| format!("cannot bind {local}"))?;
     if args.connected {
         socket.connect(&SocketAddr::new(args.server, PORT).into())?;
     }
@@ -150,9 +140,7 @@ pub(super) fn source_address(server: IpAddr) -> Result<IpAddr> {
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
     let probe = UdpSocket::bind((any, 0))?;
-    probe
-        .connect((server, PORT))
-        .with_context(|| format!("no route to {server}"))?;
+    probe.connect((server, PORT)).with_context(|| format!("no route to {server}"))?;
     Ok(probe.local_addr()?.ip())
 }
 
@@ -170,18 +158,10 @@ impl Books {
         let server = SocketAddr::new(args.server, PORT);
         let query = message::query(id, &args.name, args.kind)?;
         let client = SocketAddr::new(source_address(args.server)?, socket.local_addr()?.port());
-        let unanswered = Unanswered {
-            client,
-            server,
-            id,
-            kind: args.kind,
-        };
+        let unanswered = Unanswered { client, server, id, kind: args.kind };
         let start = Instant::now();
-        let sent = if args.connected {
-            socket.send(&query)
-        } else {
-            socket.send_to(&query, server)
-        };
+        let sent =
+            if args.connected { socket.send(&query) } else { socket.send_to(&query, server) };
         self.report.sent += 1;
         match sent {
             Ok(_) => {
@@ -206,9 +186,8 @@ impl Books {
     fn wait(&mut self, socket: &UdpSocket, args: &Args, deadline: Instant) -> Result<()> {
         let mut buffer = [0; 1500];
         while !self.waiting.is_empty() {
-            let Some(left) = deadline
-                .checked_duration_since(Instant::now())
-                .filter(|d| !d.is_zero())
+            let Some(left) =
+                deadline.checked_duration_since(Instant::now()).filter(|d| !d.is_zero())
             else {
                 break;
             };
@@ -227,9 +206,7 @@ impl Books {
                 Err(error) => return Err(error).context("cannot receive"),
             }
         }
-        self.report
-            .unanswered
-            .extend(self.waiting.drain().map(|(_, (_, query))| query));
+        self.report.unanswered.extend(self.waiting.drain().map(|(_, (_, query))| query));
         Ok(())
     }
 

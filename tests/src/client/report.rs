@@ -89,13 +89,7 @@ impl Latency {
         seconds.sort_by(f64::total_cmp);
         let max = *seconds.last()?;
         let rank = |percent: usize| seconds[(seconds.len() * percent).div_ceil(100) - 1];
-        Some(Self {
-            count: seconds.len() as u64,
-            p50: rank(50),
-            p95: rank(95),
-            p99: rank(99),
-            max,
-        })
+        Some(Self { count: seconds.len() as u64, p50: rank(50), p95: rank(95), p99: rank(99), max })
     }
 }
 

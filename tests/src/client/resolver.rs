@@ -59,19 +59,12 @@ impl Resolver {
         match self {
             Self::Glibc => command.args(["-O2", "-Wall", "-o"]).arg(output).arg(source),
             // Static, as everything in an Alpine-like image of one program is.
-            Self::Musl => command
-                .args(["-O2", "-Wall", "-static", "-o"])
-                .arg(output)
-                .arg(source),
+            Self::Musl => command.args(["-O2", "-Wall", "-static", "-o"]).arg(output).arg(source),
             Self::Go => command
                 .args(["build", "-trimpath", "-o"])
                 .arg(output)
                 .arg(source)
-                .envs([
-                    ("CGO_ENABLED", "0"),
-                    ("GO111MODULE", "off"),
-                    ("GOFLAGS", ""),
-                ])
+                .envs([("CGO_ENABLED", "0"), ("GO111MODULE", "off"), ("GOFLAGS", "")])
                 .env("GOCACHE", output.with_extension("cache")),
         };
         command
@@ -95,10 +88,7 @@ pub fn prepare(clients: &Path) -> Result<()> {
         fs::write(&source, text)?;
         let mut command = resolver.compiler(&source, &output);
         let status = command.status().with_context(|| {
-            format!(
-                "cannot run {}: is it installed?",
-                command.get_program().display()
-            )
+            format!("cannot run {}: is it installed?", command.get_program().display())
         })?;
         ensure!(status.success(), "compiling {} failed", source.display());
         eprintln!("compiled {}", output.display());
@@ -120,17 +110,9 @@ impl Lookups {
     /// attempt. A look-up that took longer than `deadline` asked again, and
     /// then the number of queries is not known.
     pub fn into_report(self, queries_per_lookup: u64, deadline: f64) -> Result<Report> {
-        ensure!(
-            self.failed == 0,
-            "{} of {} look-ups failed",
-            self.failed,
-            self.seconds.len()
-        );
+        ensure!(self.failed == 0, "{} of {} look-ups failed", self.failed, self.seconds.len());
         let slowest = self.seconds.iter().copied().fold(0.0, f64::max);
-        ensure!(
-            slowest < deadline,
-            "a look-up took {slowest:.3} s and may have asked twice"
-        );
+        ensure!(slowest < deadline, "a look-up took {slowest:.3} s and may have asked twice");
         let queries = self.seconds.len() as u64 * queries_per_lookup;
         Ok(Report {
             sent: queries,
@@ -147,20 +129,14 @@ mod tests {
 
     #[test]
     fn a_slow_lookup_is_no_ground_truth() {
-        let lookups = || Lookups {
-            seconds: vec![0.02, 2.6],
-            failed: 0,
-        };
+        let lookups = || Lookups { seconds: vec![0.02, 2.6], failed: 0 };
         assert!(lookups().into_report(2, 2.5).is_err());
         assert_eq!(lookups().into_report(2, 5.0).unwrap().sent, 4);
     }
 
     #[test]
     fn a_failed_lookup_is_no_ground_truth() {
-        let lookups = Lookups {
-            seconds: vec![0.02],
-            failed: 1,
-        };
+        let lookups = Lookups { seconds: vec![0.02], failed: 1 };
         assert!(lookups.into_report(2, 5.0).is_err());
     }
 }

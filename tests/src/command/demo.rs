@@ -4,7 +4,6 @@
 //! A second dnsprobe with JSON output checks that the story came out as told.
 
 use std::process::{Command, ExitCode, Stdio};
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -132,8 +131,7 @@ impl Story<'_> {
         }
         bridge::learn_neighbours(self.node, &SERVERS)?;
         // A is answered; AAAA's answer comes back untranslated.
-        let report =
-            Report { sent: 2 * LATE_ANSWERS, answered: LATE_ANSWERS, ..Report::default() };
+        let report = Report { sent: 2 * LATE_ANSWERS, answered: LATE_ANSWERS, ..Report::default() };
         expectation.loses(&FRONTEND.label(), &report, "conntrack-clash-late-answer")?;
         Ok(clients)
     }

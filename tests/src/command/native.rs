@@ -32,8 +32,8 @@ pub fn run(programs: &Programs) -> Result<ExitCode> {
     signals.add(Signal::SIGTERM);
     signals.thread_block()?;
 
-    let specs = [COREDNS_0, CART, WORKER, VICTIM]
-        .map(|spec| Spec { wiring: Wiring::PointToPoint, ..spec });
+    let specs =
+        [COREDNS_0, CART, WORKER, VICTIM].map(|spec| Spec { wiring: Wiring::PointToPoint, ..spec });
     let node = Node::up(Place::OwnNamespace { cgroups: cgroup_mount()? }, &specs)?;
     let problems = play(&node, programs)?;
     drop(node);
@@ -51,8 +51,7 @@ fn play(node: &Node, programs: &Programs) -> Result<Vec<String>> {
         .service(DNS, &[COREDNS_0], Balance::Random)
         .rule("filter", format!("-A FORWARD -s {} -p udp --dport 53 -j DROP", VICTIM.address()))
         .load(node)?;
-    let watch =
-        Watch::start(&programs.dnsprobe, Mode::Top, LOST_AFTER, node.directories(), None)?;
+    let watch = Watch::start(&programs.dnsprobe, Mode::Top, LOST_AFTER, node.directories(), None)?;
     let queries = |count| query::Args { interval_ms: 5, ..query::Args::new(DNS, count) };
     let healthy = programs.query(node.pod(&CART)?, &queries(100))?;
     let lookup =

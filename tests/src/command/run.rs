@@ -47,16 +47,8 @@ pub fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for scenario in chosen {
         let start = Instant::now();
-        let output = args
-            .out
-            .as_ref()
-            .map(|out| out.join(format!("{}.jsonl", scenario.name)));
-        let stage = Stage {
-            node: &node,
-            programs,
-            kernel,
-            output,
-        };
+        let output = args.out.as_ref().map(|out| out.join(format!("{}.jsonl", scenario.name)));
+        let stage = Stage { node: &node, programs, kernel, output };
         let name = scenario.name;
         match play(scenario, &stage) {
             End::Passed => {
@@ -65,10 +57,7 @@ pub fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
             }
             End::Failed(problems) => {
                 failed += 1;
-                println!(
-                    "FAIL  {name}: {}",
-                    problems.first().map_or("", String::as_str)
-                );
+                println!("FAIL  {name}: {}", problems.first().map_or("", String::as_str));
                 for problem in problems.iter().skip(1) {
                     println!("      {problem}");
                 }
@@ -80,11 +69,7 @@ pub fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
         }
     }
     println!("{passed} passed, {failed} failed, {skipped} skipped");
-    Ok(if failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn play(scenario: &Scenario, stage: &Stage<'_>) -> End {
@@ -96,11 +81,8 @@ fn play(scenario: &Scenario, stage: &Stage<'_>) -> End {
         Err(error) => vec![format!("{error:#}")],
     };
     // Whatever came of it, the next one starts from a clean node.
-    let leftovers = stage
-        .node
-        .reset()
-        .err()
-        .map(|error| format!("cannot reset the node: {error:#}"));
+    let leftovers =
+        stage.node.reset().err().map(|error| format!("cannot reset the node: {error:#}"));
     match problems.into_iter().chain(leftovers).collect::<Vec<_>>() {
         problems if problems.is_empty() => End::Passed,
         problems => End::Failed(problems),
@@ -122,9 +104,6 @@ fn choose(names: &[String]) -> Result<Vec<&'static Scenario>> {
 /// Names, kernels and what happens.
 pub fn list() {
     for scenario in scenarios::ALL {
-        println!(
-            "{:28} {:14} {}",
-            scenario.name, scenario.kernels, scenario.about
-        );
+        println!("{:28} {:14} {}", scenario.name, scenario.kernels, scenario.about);
     }
 }

@@ -20,12 +20,9 @@ fn unanswered() -> Unanswered {
 
 /// One query of two lost, with a near miss beside it.
 fn expectation() -> Expectation {
-    let report = Report {
-        sent: 2,
-        answered: 1,
-        unanswered: vec![unanswered()],
-        ..Report::default()
-    };
+    let rcodes = BTreeMap::from([("NOERROR".to_owned(), 1)]);
+    let unanswered = vec![unanswered()];
+    let report = Report { sent: 2, answered: 1, rcodes, unanswered, ..Report::default() };
     let mut expectation = Expectation::default();
     expectation.loses(POD, &report, CAUSE).unwrap();
     expectation.near_misses(POD, "conntrack-clash-resolved", 1);
@@ -36,7 +33,7 @@ fn row(label: &str) -> Value {
     json!({"owner": {"label": label}, "role": "client", "total": {
         "queries": 2, "answered": 1, "lost": {CAUSE: 1}, "lost_total": 1,
         "near_misses": {"conntrack-clash-resolved": 1}, "in_flight": 0, "not_followed": 0,
-        "rcodes": {}, "latency_seconds": null}})
+        "rcodes": {"NOERROR": 1}, "latency_seconds": null}})
 }
 
 fn verdict(label: &str, cause: &str, loss: bool) -> Value {
@@ -50,18 +47,11 @@ fn lines(rows: &[Value], verdicts: &[Value]) -> Vec<String> {
         "in_flight_full": 0, "stats_full": 0, "unattributed_queries": 0});
     let snapshot = json!({"schema": "dnsprobe/1", "kind": "snapshot", "pods": rows,
         "completeness": completeness});
-    verdicts
-        .iter()
-        .chain([&snapshot])
-        .map(Value::to_string)
-        .collect()
+    verdicts.iter().chain([&snapshot]).map(Value::to_string).collect()
 }
 
 fn good_verdicts() -> Vec<Value> {
-    vec![
-        verdict(POD, CAUSE, true),
-        verdict(POD, "conntrack-clash-resolved", false),
-    ]
+    vec![verdict(POD, CAUSE, true), verdict(POD, "conntrack-clash-resolved", false)]
 }
 
 fn problems(rows: &[Value], verdicts: &[Value]) -> Vec<String> {
@@ -76,10 +66,7 @@ fn with(field: &str, value: Value) -> Value {
 
 #[test]
 fn what_was_expected_is_no_problem() {
-    assert_eq!(
-        problems(&[row(POD)], &good_verdicts()),
-        Vec::<String>::new()
-    );
+    assert_eq!(problems(&[row(POD)], &good_verdicts()), Vec::<String>::new());
 }
 
 #[test]
@@ -92,10 +79,7 @@ fn a_missing_verdict_is_found() {
 
 #[test]
 fn an_extra_verdict_is_found() {
-    for extra in [
-        verdict(POD, CAUSE, true),
-        verdict("shop/cart", "policy-drop", true),
-    ] {
+    for extra in [verdict(POD, CAUSE, true), verdict("shop/cart", "policy-drop", true)] {
         let found = problems(&[row(POD)], &[good_verdicts(), vec![extra]].concat());
         assert!(found.iter().any(|p| p.contains("too many")), "{found:?}");
     }
@@ -106,16 +90,8 @@ fn a_verdict_on_the_wrong_owner_is_found() {
     let mut verdicts = good_verdicts();
     verdicts[0]["owner"]["label"] = json!("shop/cart");
     let found = problems(&[row(POD)], &verdicts);
-    assert!(
-        found
-            .iter()
-            .any(|p| p.starts_with("shop/cart") && p.contains("too many"))
-    );
-    assert!(
-        found
-            .iter()
-            .any(|p| p.starts_with(POD) && p.contains("missing"))
-    );
+    assert!(found.iter().any(|p| p.starts_with("shop/cart") && p.contains("too many")));
+    assert!(found.iter().any(|p| p.starts_with(POD) && p.contains("missing")));
 }
 
 #[test]
@@ -136,12 +112,10 @@ fn a_wrong_count_is_found() {
         ("near_misses", json!({})),
         ("near_misses", json!({"conntrack-clash-resolved": 2})),
         ("not_followed", json!(1)),
+        ("rcodes", json!({"NXDOMAIN": 1})),
     ] {
         let found = problems(&[with(field, value.clone())], &good_verdicts());
-        assert!(
-            found.iter().any(|p| p.contains(field)),
-            "{field} {value}: {found:?}"
-        );
+        assert!(found.iter().any(|p| p.contains(field)), "{field} {value}: {found:?}");
     }
 }
 
@@ -154,10 +128,7 @@ fn queries_of_somebody_else_are_found() {
 #[test]
 fn a_pod_that_was_not_seen_is_found() {
     let found = problems(&[], &good_verdicts());
-    assert_eq!(
-        found,
-        ["legacy/worker: not seen at all, expected 2 queries"]
-    );
+    assert_eq!(found, ["legacy/worker: not seen at all, expected 2 queries"]);
 }
 
 #[test]
@@ -181,25 +152,11 @@ fn overflows_are_found() {
 
 #[test]
 fn latency_may_differ_by_five_percent() {
-    let own = Latency {
-        count: 1,
-        p50: 0.0200,
-        p95: 0.02,
-        p99: 0.0200,
-        max: 0.02,
-    };
-    for (seen, good) in [
-        (0.0209, true),
-        (0.0211, false),
-        (0.0191, true),
-        (0.0189, false),
-    ] {
+    let own = Latency { count: 1, p50: 0.0200, p95: 0.02, p99: 0.0200, max: 0.02 };
+    for (seen, good) in [(0.0209, true), (0.0211, false), (0.0191, true), (0.0189, false)] {
         let mut expectation = expectation();
         expectation.clients.get_mut(POD).unwrap().latency = Some(own);
-        let row = with(
-            "latency_seconds",
-            json!({"count": 1, "p50": seen, "p99": 0.02}),
-        );
+        let row = with("latency_seconds", json!({"count": 1, "p50": seen, "p99": 0.02}));
         let observed = Observed::parse(&lines(&[row], &good_verdicts())).unwrap();
         assert_eq!(expectation.problems(&observed).is_empty(), good, "{seen}");
     }
@@ -207,21 +164,13 @@ fn latency_may_differ_by_five_percent() {
 
 #[test]
 fn a_fault_that_did_not_happen_is_no_expectation() {
-    let report = Report {
-        sent: 2,
-        answered: 2,
-        ..Report::default()
-    };
+    let report = Report { sent: 2, answered: 2, ..Report::default() };
     assert!(Expectation::default().loses(POD, &report, CAUSE).is_err());
 }
 
 #[test]
 fn a_healthy_pod_that_lost_something_is_no_expectation() {
-    let report = Report {
-        sent: 2,
-        answered: 1,
-        ..Report::default()
-    };
+    let report = Report { sent: 2, answered: 1, ..Report::default() };
     assert!(Expectation::default().healthy(POD, &report).is_err());
 }
 

@@ -16,27 +16,22 @@ use anyhow::{Result, ensure};
 use super::node::Node;
 use super::pod::{BRIDGE, Spec};
 
+/// `ip` command that enters a pod's link-layer address on the node for good.
+/// Nobody on the bridge answers ARP: only these entries count.
+pub(super) fn neighbour_command(spec: &Spec) -> String {
+    let (address, mac) = (spec.bridge_address(), spec.mac(true, 1));
+    format!("neigh replace {address} lladdr {mac} dev {BRIDGE} nud permanent\n")
+}
+
 /// Packets to these servers wait from now on.
 pub fn forget_neighbours(node: &Node, servers: &[Spec]) -> Result<()> {
-    let lines = servers.iter().map(|spec| {
-        // A deleted entry may leave a trace that resolves at once; replacing
-        // it first makes the deletion certain to find one.
-        let (address, mac) = (spec.bridge_address(), spec.mac(true, 1));
-        format!(
-            "neigh replace {address} lladdr {mac} dev {BRIDGE} nud permanent\n\
-             neigh delete {address} dev {BRIDGE}\n"
-        )
-    });
-    node.namespace().ip(&lines.collect::<String>())
+    let forget = |spec: &Spec| format!("neigh delete {} dev {BRIDGE}\n", spec.bridge_address());
+    node.namespace().ip(&servers.iter().map(forget).collect::<String>())
 }
 
 /// Let the waiting packets go, those of the first server first.
 pub fn learn_neighbours(node: &Node, servers: &[Spec]) -> Result<()> {
-    let lines = servers.iter().map(|spec| {
-        let (address, mac) = (spec.bridge_address(), spec.mac(true, 1));
-        format!("neigh replace {address} lladdr {mac} dev {BRIDGE} nud permanent\n")
-    });
-    node.namespace().ip(&lines.collect::<String>())
+    node.namespace().ip(&servers.iter().map(neighbour_command).collect::<String>())
 }
 
 /// Packets that have taken a DNAT rule to one of the servers' bridge
@@ -58,10 +53,7 @@ pub fn wait_for_translated(node: &Node, count: u64) -> Result<()> {
         if seen >= count {
             return Ok(());
         }
-        ensure!(
-            Instant::now() < deadline,
-            "{seen} of {count} queries reached the service"
-        );
+        ensure!(Instant::now() < deadline, "{seen} of {count} queries reached the service");
         sleep(Duration::from_millis(20));
     }
 }

@@ -5,12 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use super::pod::{Spec, Wiring};
 
 const fn pod(namespace: &'static str, name: &'static str, number: u8, wiring: Wiring) -> Spec {
-    Spec {
-        namespace,
-        name,
-        number,
-        wiring,
-    }
+    Spec { namespace, name, number, wiring }
 }
 
 /// DNS servers.

@@ -48,18 +48,12 @@ impl Programs {
     /// Ask from the node itself, outside any pod, as a unit of that name.
     pub fn query_on_host(&self, node: &Node, unit: &str, args: &query::Args) -> Result<Client> {
         let process = node.spawn_on_host(unit, self.measuring_command("query", args)?)?;
-        Ok(Client {
-            process,
-            reads: Reads::Report,
-        })
+        Ok(Client { process, reads: Reads::Report })
     }
 
     fn measuring(&self, pod: &Pod, kind: &str, args: &impl Serialize) -> Result<Client> {
         let process = pod.spawn(self.measuring_command(kind, args)?)?;
-        Ok(Client {
-            process,
-            reads: Reads::Report,
-        })
+        Ok(Client { process, reads: Reads::Report })
     }
 
     /// `lab client KIND` with every field of `args` as its option.
@@ -85,10 +79,7 @@ impl Programs {
             Pace::OnRequest => command.arg("-"),
         };
         let queries_per_lookup = resolver.queries_per_lookup(nameservers);
-        Ok(Client {
-            process: pod.spawn(command)?,
-            reads: Reads::Lookups { queries_per_lookup },
-        })
+        Ok(Client { process: pod.spawn(command)?, reads: Reads::Lookups { queries_per_lookup } })
     }
 }
 
@@ -179,9 +170,6 @@ mod tests {
         };
         let line = [vec!["lab".to_owned()], options(&args).unwrap()].concat();
         let back = Cli::try_parse_from(line).unwrap().query;
-        assert_eq!(
-            serde_json::to_value(back).unwrap(),
-            serde_json::to_value(args).unwrap()
-        );
+        assert_eq!(serde_json::to_value(back).unwrap(), serde_json::to_value(args).unwrap());
     }
 }

@@ -24,12 +24,7 @@ impl Counters {
     fn parse(text: &str) -> Self {
         let sum = |name: &str| {
             text.split_whitespace()
-                .filter_map(|word| {
-                    word.strip_prefix(name)?
-                        .strip_prefix('=')?
-                        .parse::<u64>()
-                        .ok()
-                })
+                .filter_map(|word| word.strip_prefix(name)?.strip_prefix('=')?.parse::<u64>().ok())
                 .sum()
         };
         Self {
@@ -60,13 +55,6 @@ mod tests {
             "cpu=0 found=1 insert_failed=2 drop=3 early_drop=9 clash_resolve=1 \n\
              cpu=1 found=1 insert_failed=1 drop=0 early_drop=9 clash_resolve=4 \n",
         );
-        assert_eq!(
-            counters,
-            Counters {
-                insert_failed: 3,
-                drop: 3,
-                clash_resolve: 5
-            }
-        );
+        assert_eq!(counters, Counters { insert_failed: 3, drop: 3, clash_resolve: 5 });
     }
 }

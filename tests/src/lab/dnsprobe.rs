@@ -49,12 +49,7 @@ impl Watch {
                 Mode::Top => "top",
                 Mode::Trace => "trace",
             })
-            .args([
-                "-o",
-                "json",
-                "--lost-after",
-                &format!("{}ms", lost_after.as_millis()),
-            ])
+            .args(["-o", "json", "--lost-after", &format!("{}ms", lost_after.as_millis())])
             .arg("--log-dir")
             .arg(&directories.logs)
             .arg("--cgroup-root")
@@ -62,16 +57,11 @@ impl Watch {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let child = command
-            .spawn()
-            .with_context(|| format!("cannot start {}", program.display()))?;
+        let child =
+            command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
         let mut process = Process::new("dnsprobe", child);
         process.wait_for("dnsprobe: watching", STARTS_WITHIN)?;
-        Ok(Self {
-            process,
-            lost_after,
-            output,
-        })
+        Ok(Self { process, lost_after, output })
     }
 
     /// Give the last query time to be judged, stop dnsprobe, read its output.

@@ -29,10 +29,7 @@ pub struct Rules {
 
 const TABLES: [(&str, &[&str]); 4] = [
     ("raw", &["PREROUTING", "OUTPUT"]),
-    (
-        "mangle",
-        &["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"],
-    ),
+    ("mangle", &["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"]),
     ("nat", &["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"]),
     ("filter", &["INPUT", "FORWARD", "OUTPUT"]),
 ];
@@ -59,10 +56,8 @@ impl Rules {
     /// addresses. Comes before the service for everybody else.
     #[must_use]
     pub fn bridge_service(self, address: Ipv4Addr, backends: &[Spec], balance: Balance) -> Self {
-        let targets: Vec<IpAddr> = backends
-            .iter()
-            .map(|spec| spec.bridge_address().into())
-            .collect();
+        let targets: Vec<IpAddr> =
+            backends.iter().map(|spec| spec.bridge_address().into()).collect();
         self.translated(&format!("-s {BRIDGE_SUBNET} -d {address}"), &targets, balance)
     }
 
@@ -79,10 +74,7 @@ impl Rules {
             let choice = match balance {
                 _ if left == 1 => String::new(),
                 Balance::Random => {
-                    format!(
-                        "-m statistic --mode random --probability {:.10} ",
-                        1.0 / left as f64
-                    )
+                    format!("-m statistic --mode random --probability {:.10} ", 1.0 / left as f64)
                 }
                 Balance::InTurn => format!("-m statistic --mode nth --every {left} --packet 0 "),
             };
@@ -90,9 +82,7 @@ impl Rules {
                 IpAddr::V4(v4) => format!("{v4}:53"),
                 IpAddr::V6(v6) => format!("[{v6}]:53"),
             };
-            lines.push(format!(
-                "-A {chain} {choice}-p udp -j DNAT --to-destination {target}"
-            ));
+            lines.push(format!("-A {chain} {choice}-p udp -j DNAT --to-destination {target}"));
         }
         let table = match targets.first() {
             Some(IpAddr::V6(_)) => &mut self.v6,
@@ -165,13 +155,7 @@ mod tests {
     fn a_service_looks_as_kube_proxy_makes_it() {
         let rules = Rules::default().service(DNS, &[COREDNS_0, COREDNS_1], Balance::Random);
         let text = restore_input(&rules.v4, None);
-        let nat = text
-            .split("*nat\n")
-            .nth(1)
-            .unwrap()
-            .split("COMMIT")
-            .next()
-            .unwrap();
+        let nat = text.split("*nat\n").nth(1).unwrap().split("COMMIT").next().unwrap();
         assert_eq!(
             nat,
             ":PREROUTING ACCEPT [0:0]\n:INPUT ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n\

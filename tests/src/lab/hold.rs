@@ -61,9 +61,7 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 /// Hold and release until the process is ended.
 pub fn run(args: &Args) -> Result<()> {
     let mut queue = Queue::open().context("cannot open nfnetlink_queue")?;
-    queue
-        .bind(args.queue)
-        .with_context(|| format!("cannot bind queue {}", args.queue))?;
+    queue.bind(args.queue).with_context(|| format!("cannot bind queue {}", args.queue))?;
     queue.set_nonblocking(true);
     eprintln!("{READY}");
     let mut held: Vec<Message> = Vec::new();

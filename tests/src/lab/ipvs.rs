@@ -20,23 +20,19 @@ const SYSCTLS: [&str; 5] = [
 /// real servers.
 pub fn service(node: &Node, address: Ipv4Addr, backends: &[Spec]) -> Result<()> {
     node.namespace().sysctl(&SYSCTLS)?;
-    node.namespace()
-        .ip(&format!("addr replace {address}/32 dev kube-ipvs0\n"))?;
+    node.namespace().ip(&format!("addr replace {address}/32 dev kube-ipvs0\n"))?;
     let mut commands = format!("-A -u {address}:53 -s rr\n");
     for backend in backends {
         commands += &format!("-a -u {address}:53 -r {}:53 -m\n", backend.address());
     }
-    node.namespace()
-        .run_with_input("ipvsadm -R", &commands)
-        .map(drop)
+    node.namespace().run_with_input("ipvsadm -R", &commands).map(drop)
 }
 
 /// Let the kernel keep connections whose real server is gone. It is the
 /// kernel's default and what remains when something resets kube-proxy's
 /// setting; with 1 kernels since 5.9 repair the fault by themselves.
 pub fn keep_stale_connections(node: &Node) -> Result<()> {
-    node.namespace()
-        .sysctl(&["net/ipv4/vs/expire_nodest_conn=0"])
+    node.namespace().sysctl(&["net/ipv4/vs/expire_nodest_conn=0"])
 }
 
 /// Real server that IPVS chose for the connection from `client`:`port`.
@@ -53,7 +49,5 @@ pub fn backend_of(node: &Node, client: Ipv4Addr, port: u16) -> Result<Ipv4Addr> 
 
 /// Take a real server out, as kube-proxy does for UDP: at once.
 pub fn remove_backend(node: &Node, service: Ipv4Addr, backend: Ipv4Addr) -> Result<()> {
-    node.namespace()
-        .run(&format!("ipvsadm -d -u {service}:53 -r {backend}:53"))
-        .map(drop)
+    node.namespace().run(&format!("ipvsadm -d -u {service}:53 -r {backend}:53")).map(drop)
 }

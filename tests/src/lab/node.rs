@@ -7,12 +7,12 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::cast;
 use super::firewall::Rules;
 use super::pod::{self, BRIDGE, BRIDGE_ADDRESS, Directories, Pod, Spec, Wiring};
 use super::process::Process;
 use super::server;
 use super::shell::Namespace;
+use super::{bridge, cast};
 
 /// Which machine plays the node.
 #[derive(Clone, Debug)]
@@ -51,11 +51,7 @@ impl Node {
         let (namespace, cgroups, logs) = match &place {
             Place::WholeMachine => {
                 Namespace::Own.run(&format!("modprobe -a {MODULES}"))?;
-                (
-                    Namespace::Own,
-                    PathBuf::from("/sys/fs/cgroup"),
-                    PathBuf::from("/var/log/pods"),
-                )
+                (Namespace::Own, PathBuf::from("/sys/fs/cgroup"), PathBuf::from("/var/log/pods"))
             }
             Place::OwnNamespace { cgroups } => (
                 Namespace::Named(OWN_NAMESPACE.into()),
@@ -63,21 +59,20 @@ impl Node {
                 PathBuf::from(RUN).join("pods"),
             ),
         };
-        let directories = Directories {
-            cgroups,
-            logs,
-            run: RUN.into(),
-        };
+        let directories = Directories { cgroups, logs, run: RUN.into() };
         fs::create_dir_all(RUN).with_context(|| format!("cannot create {RUN}"))?;
         let mut node = Self {
             place,
             namespace,
             directories,
+            specs: specs.to_vec(),
             pods: Vec::new(),
             servers: Vec::new(),
         };
-        // From here on dropping `node` cleans up whatever was made.
-        node.make_devices(specs)?;
+        // From here on dropping `node` cleans up whatever was made; here,
+        // whatever an interrupted run left.
+        node.remove_namespaces();
+        node.make_devices()?;
         for spec in specs {
             let pod = Pod::create(*spec, specs, &nameservers(spec), &node.directories)?;
             node.pods.push(pod);
@@ -87,15 +82,25 @@ impl Node {
         Ok(node)
     }
 
-    fn make_devices(&self, specs: &[Spec]) -> Result<()> {
-        let mut names: Vec<_> = specs.iter().map(Spec::netns).collect();
+    fn namespace_names(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.specs.iter().map(Spec::netns).collect();
         if let Namespace::Named(name) = &self.namespace {
             names.push(name.clone());
         }
-        Namespace::Own.ip(&names
-            .iter()
-            .map(|name| format!("netns add {name}\n"))
-            .collect::<String>())?;
+        names
+    }
+
+    fn remove_namespaces(&self) {
+        for name in self.namespace_names() {
+            if Path::new("/run/netns").join(&name).exists() {
+                let _ = Namespace::Own.run(&format!("ip netns delete {name}"));
+            }
+        }
+    }
+
+    fn make_devices(&self) -> Result<()> {
+        let add = |name: String| format!("netns add {name}\n");
+        Namespace::Own.ip(&self.namespace_names().into_iter().map(add).collect::<String>())?;
         self.namespace.sysctl(&[
             "net/ipv4/ip_forward=1",
             "net/ipv6/conf/all/forwarding=1",
@@ -109,6 +114,10 @@ impl Node {
         }
         for spec in &self.specs {
             batch += &spec.link_commands();
+        }
+        let on_bridge = |spec: &&Spec| spec.wiring != Wiring::PointToPoint;
+        for spec in self.specs.iter().filter(on_bridge) {
+            batch += &bridge::neighbour_command(spec);
         }
         if matches!(self.place, Place::WholeMachine) {
             // The uplink: whatever leaves through it is never heard of again.
@@ -160,10 +169,7 @@ impl Node {
 
     /// Start a process of the node itself, in a systemd-like unit.
     pub fn spawn_on_host(&self, unit: &str, command: Command) -> Result<Process> {
-        pod::spawn_on_host(
-            command,
-            &self.directories.cgroups.join("system.slice").join(unit),
-        )
+        pod::spawn_on_host(command, &self.directories.cgroups.join("system.slice").join(unit))
     }
 
     /// Undo what a scenario did to the node: rules, entries, delays.
@@ -197,12 +203,8 @@ impl Drop for Node {
         if matches!(self.place, Place::OwnNamespace { .. }) {
             let _ = fs::remove_dir_all(&self.directories.run);
             for directory in ["kubepods-burstable.slice", "kubepods-besteffort.slice", ""] {
-                let _ = fs::remove_dir(
-                    self.directories
-                        .cgroups
-                        .join("kubepods.slice")
-                        .join(directory),
-                );
+                let _ =
+                    fs::remove_dir(self.directories.cgroups.join("kubepods.slice").join(directory));
             }
         }
     }

@@ -148,11 +148,7 @@ impl Spec {
     /// Link-layer addresses, so that neighbours can be entered beforehand:
     /// `side` 1 is the pod, 0 the node.
     pub(super) fn mac(&self, bridge: bool, side: u8) -> String {
-        format!(
-            "02:d5:{:02x}:00:{side:02x}:{:02x}",
-            u8::from(bridge),
-            self.number
-        )
+        format!("02:d5:{:02x}:00:{side:02x}:{:02x}", u8::from(bridge), self.number)
     }
 
     /// The node's end of the pod's link.
@@ -162,11 +158,7 @@ impl Spec {
 
     /// The pod's end of the link to the bridge.
     const fn bridge_device(&self) -> &'static str {
-        if self.wiring.is_point_to_point() {
-            "eth1"
-        } else {
-            "eth0"
-        }
+        if self.wiring.is_point_to_point() { "eth1" } else { "eth0" }
     }
 
     /// `ip` commands, run on the node, that make the links.
@@ -174,11 +166,8 @@ impl Spec {
         let netns = self.netns();
         let mut commands = String::new();
         if self.wiring.is_point_to_point() {
-            let (device, node, pod) = (
-                self.node_device(false),
-                self.mac(false, 0),
-                self.mac(false, 1),
-            );
+            let (device, node, pod) =
+                (self.node_device(false), self.mac(false, 0), self.mac(false, 1));
             let (v4, v6) = (self.address(), self.address_v6());
             commands += &format!(
                 "link add {device} address {node} type veth peer name eth0 address {pod} netns {netns}\n\
@@ -221,9 +210,8 @@ impl Spec {
         if self.wiring.is_bridge() {
             let (device, v4) = (self.bridge_device(), self.bridge_address());
             commands += &format!("addr add {v4}/24 dev {device}\nlink set {device} up\n");
-            for other in neighbours
-                .iter()
-                .filter(|s| s.wiring.is_bridge() && s.number != self.number)
+            for other in
+                neighbours.iter().filter(|s| s.wiring.is_bridge() && s.number != self.number)
             {
                 commands += &format!(
                     "neigh replace {} lladdr {} dev {device} nud permanent\n",
@@ -251,17 +239,12 @@ impl Pod {
         namespace.ip(&spec.inside_commands(neighbours))?;
         // On the bridge only the neighbour entries of the lab count.
         if spec.wiring.is_bridge() {
-            namespace.sysctl(&[&format!(
-                "net/ipv4/conf/{}/arp_ignore=8",
-                spec.bridge_device()
-            )])?;
+            namespace.sysctl(&[&format!("net/ipv4/conf/{}/arp_ignore=8", spec.bridge_device())])?;
         }
         let cgroup = directories.cgroups.join(spec.cgroup());
         fs::create_dir_all(&cgroup)
             .with_context(|| format!("cannot create {}", cgroup.display()))?;
-        let log = directories
-            .logs
-            .join(format!("{}_{}_{}", spec.namespace, spec.name, spec.uid()));
+        let log = directories.logs.join(format!("{}_{}_{}", spec.namespace, spec.name, spec.uid()));
         fs::create_dir_all(log.join("main"))?;
         File::create(log.join("main/0.log"))?;
         let resolv_conf = directories.run.join(format!("{}.resolv.conf", spec.name));
@@ -272,13 +255,7 @@ impl Pod {
             text += &format!("nameserver {nameserver}\n");
         }
         fs::write(&resolv_conf, text)?;
-        Ok(Self {
-            spec,
-            namespace,
-            cgroup,
-            log,
-            resolv_conf,
-        })
+        Ok(Self { spec, namespace, cgroup, log, resolv_conf })
     }
 
     /// Who it is.
@@ -308,20 +285,11 @@ impl Pod {
             unshare(CloneFlags::CLONE_NEWNS)?;
             let none = None::<&str>;
             mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none)?;
-            mount(
-                Some(&self.resolv_conf),
-                "/etc/resolv.conf",
-                none,
-                MsFlags::MS_BIND,
-                none,
-            )
-            .context("cannot give the pod its resolv.conf")?;
+            mount(Some(&self.resolv_conf), "/etc/resolv.conf", none, MsFlags::MS_BIND, none)
+                .context("cannot give the pod its resolv.conf")?;
             spawn(command)
         });
-        Ok(Process::new(
-            &name,
-            child.with_context(|| format!("cannot start {name}"))?,
-        ))
+        Ok(Process::new(&name, child.with_context(|| format!("cannot start {name}"))?))
     }
 
     /// Remove what outlives the pod's processes.
@@ -338,18 +306,11 @@ impl Pod {
 pub(super) fn spawn_on_host(mut command: Command, cgroup: &Path) -> Result<Process> {
     fs::create_dir_all(cgroup)?;
     join_cgroup(&mut command, cgroup)?;
-    Ok(Process::new(
-        format!("{} on the host", command.get_program().display()),
-        spawn(command)?,
-    ))
+    Ok(Process::new(format!("{} on the host", command.get_program().display()), spawn(command)?))
 }
 
 fn spawn(mut command: Command) -> Result<std::process::Child> {
-    Ok(command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?)
+    Ok(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?)
 }
 
 /// Let the child enter `cgroup` between fork and exec.
@@ -360,9 +321,7 @@ fn join_cgroup(command: &mut Command, cgroup: &Path) -> Result<()> {
         .with_context(|| format!("no cgroup {}", cgroup.display()))?;
     let enter = move || {
         // "0" is the writing process itself.
-        nix::unistd::write(&procs, b"0")
-            .map(drop)
-            .map_err(std::io::Error::from)
+        nix::unistd::write(&procs, b"0").map(drop).map_err(std::io::Error::from)
     };
     // SAFETY: between fork and exec the closure only makes one write(2) on a
     // file opened before the fork, which is async-signal-safe.
@@ -374,12 +333,8 @@ fn join_cgroup(command: &mut Command, cgroup: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
-    const SPEC: Spec = Spec {
-        namespace: "shop",
-        name: "cart",
-        number: 10,
-        wiring: Wiring::PointToPoint,
-    };
+    const SPEC: Spec =
+        Spec { namespace: "shop", name: "cart", number: 10, wiring: Wiring::PointToPoint };
 
     #[test]
     fn cgroup_paths_are_the_kubelets() {
@@ -396,10 +351,7 @@ mod tests {
 
     #[test]
     fn a_bridge_pod_has_no_point_to_point_link() {
-        let spec = Spec {
-            wiring: Wiring::Bridge,
-            ..SPEC
-        };
+        let spec = Spec { wiring: Wiring::Bridge, ..SPEC };
         assert_eq!(spec.address(), Ipv4Addr::new(10, 245, 0, 10));
         assert!(!spec.link_commands().contains("pod10"));
         assert!(spec.link_commands().contains("master cbr0"));

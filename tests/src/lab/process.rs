@@ -40,13 +40,7 @@ impl Process {
         if let Some(stderr) = child.stderr.take() {
             forward(stderr, move |line| sender.send(Line::Err(line)).is_ok());
         }
-        Self {
-            name: name.into(),
-            child,
-            lines,
-            seen: Vec::new(),
-            errors: Vec::new(),
-        }
+        Self { name: name.into(), child, lines, seen: Vec::new(), errors: Vec::new() }
     }
 
     /// Its process id.
@@ -59,24 +53,13 @@ impl Process {
     pub fn wait_for(&mut self, text: &str, timeout: Duration) -> Result<()> {
         let deadline = Instant::now() + timeout;
         while !self.errors.iter().any(|line| line.contains(text)) {
-            match self
-                .lines
-                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-            {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => self.keep(line),
                 Err(RecvTimeoutError::Timeout) => {
-                    bail!(
-                        "{} did not say {text:?} in {timeout:?}{}",
-                        self.name,
-                        self.complaint()
-                    )
+                    bail!("{} did not say {text:?} in {timeout:?}{}", self.name, self.complaint())
                 }
                 Err(RecvTimeoutError::Disconnected) => {
-                    bail!(
-                        "{} ended before it said {text:?}{}",
-                        self.name,
-                        self.complaint()
-                    )
+                    bail!("{} ended before it said {text:?}{}", self.name, self.complaint())
                 }
             }
         }
@@ -92,28 +75,16 @@ impl Process {
     pub fn finish(mut self, timeout: Duration) -> Result<Vec<String>> {
         let deadline = Instant::now() + timeout;
         loop {
-            match self
-                .lines
-                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-            {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => self.keep(line),
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {
-                    bail!(
-                        "{} did not end in {timeout:?}{}",
-                        self.name,
-                        self.complaint()
-                    )
+                    bail!("{} did not end in {timeout:?}{}", self.name, self.complaint())
                 }
             }
         }
         let status = self.child.wait()?;
-        ensure!(
-            status.success(),
-            "{} failed ({status}){}",
-            self.name,
-            self.complaint()
-        );
+        ensure!(status.success(), "{} failed ({status}){}", self.name, self.complaint());
         Ok(std::mem::take(&mut self.seen))
     }
 
@@ -130,19 +101,8 @@ impl Process {
     }
 
     fn complaint(&self) -> String {
-        let last: Vec<_> = self
-            .errors
-            .iter()
-            .rev()
-            .take(5)
-            .rev()
-            .map(String::as_str)
-            .collect();
-        if last.is_empty() {
-            String::new()
-        } else {
-            format!(": {}", last.join(" | "))
-        }
+        let last: Vec<_> = self.errors.iter().rev().take(5).rev().map(String::as_str).collect();
+        if last.is_empty() { String::new() } else { format!(": {}", last.join(" | ")) }
     }
 }
 

@@ -59,22 +59,15 @@ pub const TO_BRIDGE: &str = "eth1";
 pub fn set_delay(pod: &Pod, device: &str, delay: Duration) -> Result<()> {
     let millis = delay.as_millis();
     pod.namespace()
-        .run(&format!(
-            "tc qdisc replace dev {device} root netem delay {millis}ms limit 10000"
-        ))
+        .run(&format!("tc qdisc replace dev {device} root netem delay {millis}ms limit 10000"))
         .map(drop)
 }
 
 /// Undo [`set_delay`] on both links.
 pub fn clear_delays(pod: &Pod) -> Result<()> {
     for device in [TO_PODS, TO_BRIDGE] {
-        if pod
-            .namespace()
-            .run(&format!("tc qdisc show dev {device}"))?
-            .contains("netem")
-        {
-            pod.namespace()
-                .run(&format!("tc qdisc delete dev {device} root"))?;
+        if pod.namespace().run(&format!("tc qdisc show dev {device}"))?.contains("netem") {
+            pod.namespace().run(&format!("tc qdisc delete dev {device} root"))?;
         }
     }
     Ok(())

@@ -31,23 +31,14 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     Rules::default()
         .service(DNS, &[COREDNS_0], Balance::Random)
         .service(SECOND_DNS, &[COREDNS_0], Balance::Random)
-        .rule(
-            "nat",
-            hold::rule(&victim.spec().address().to_string(), QUEUE),
-        )
+        .rule("nat", hold::rule(&victim.spec().address().to_string(), QUEUE))
         .load(stage.node)?;
-    let _hold = stage.programs.hold(&hold::Args {
-        queue: QUEUE,
-        count: 2,
-    })?;
+    let _hold = stage.programs.hold(&hold::Args { queue: QUEUE, count: 2 })?;
     let watch = stage.top()?;
     let before = Counters::read(stage.node)?;
     let healthy = stage.healthy_pod(DNS)?;
-    let pairs = pair::Args {
-        second_server: Some(SECOND_DNS.into()),
-        pairs: PAIRS,
-        ..pair::Args::new(DNS)
-    };
+    let pairs =
+        pair::Args { second_server: Some(SECOND_DNS.into()), pairs: PAIRS, ..pair::Args::new(DNS) };
     let report = stage.programs.pair(victim, &pairs)?.report()?;
     let counted = Counters::read(stage.node)?.since(&before);
 
@@ -58,14 +49,6 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     let problems = clash_problems(&observed, "conntrack-clash", Collision::Reply, true);
     Ok(Outcome::new(expectation, observed)
         .also(problems)
-        .also(same(
-            "insert_failed and the client's losses",
-            counted.insert_failed,
-            report.lost(),
-        ))
-        .also(same(
-            "one of each pair is lost",
-            report.lost(),
-            PAIRS.into(),
-        )))
+        .also(same("insert_failed and the client's losses", counted.insert_failed, report.lost()))
+        .also(same("one of each pair is lost", report.lost(), PAIRS.into())))
 }

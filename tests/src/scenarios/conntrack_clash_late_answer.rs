@@ -40,11 +40,7 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     let healthy = stage.healthy_pod(DNS)?;
 
     bridge::forget_neighbours(stage.node, &SERVERS)?;
-    let pairs = pair::Args {
-        pairs: PAIRS,
-        timeout_ms: 2500,
-        ..pair::Args::new(DNS)
-    };
+    let pairs = pair::Args { pairs: PAIRS, timeout_ms: 2500, ..pair::Args::new(DNS) };
     let pairs = stage.programs.pair(frontend, &pairs)?;
     bridge::wait_for_translated(stage.node, 2 * u64::from(PAIRS))?;
     bridge::learn_neighbours(stage.node, &SERVERS)?;
@@ -56,27 +52,11 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     // A resolved clash that ends in a loss is no near miss.
     expectation.loses(&FRONTEND.label(), &report, "conntrack-clash-late-answer")?;
     let observed = watch.finish()?;
-    let problems = clash_problems(
-        &observed,
-        "conntrack-clash-late-answer",
-        Collision::Original,
-        true,
-    );
+    let problems =
+        clash_problems(&observed, "conntrack-clash-late-answer", Collision::Original, true);
     Ok(Outcome::new(expectation, observed)
         .also(problems)
-        .also(same(
-            "alien answers and the client's losses",
-            report.alien,
-            report.lost(),
-        ))
-        .also(same(
-            "clash_resolve and the client's losses",
-            counted.clash_resolve,
-            report.lost(),
-        ))
-        .also(same(
-            "one of each pair is lost",
-            report.lost(),
-            PAIRS.into(),
-        )))
+        .also(same("alien answers and the client's losses", report.alien, report.lost()))
+        .also(same("clash_resolve and the client's losses", counted.clash_resolve, report.lost()))
+        .also(same("one of each pair is lost", report.lost(), PAIRS.into())))
 }

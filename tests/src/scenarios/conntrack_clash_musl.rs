@@ -37,55 +37,33 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     Rules::default()
         .service(DNS, &[COREDNS_0], Balance::Random)
         .service(SECOND_DNS, &[COREDNS_0], Balance::Random)
-        .rule(
-            "nat",
-            hold::rule(&victim.spec().address().to_string(), QUEUE),
-        )
+        .rule("nat", hold::rule(&victim.spec().address().to_string(), QUEUE))
         .load(stage.node)?;
-    let _hold = stage.programs.hold(&hold::Args {
-        queue: QUEUE,
-        count: 4,
-    })?;
+    let _hold = stage.programs.hold(&hold::Args { queue: QUEUE, count: 4 })?;
     let watch = stage.top()?;
     let before = Counters::read(stage.node)?;
     let healthy = stage.healthy_pod(DNS)?;
-    let lookup = Lookup {
-        name: NAME,
-        count: LOOKUPS,
-        pace: Pace::Every(Duration::from_millis(50)),
-    };
-    let asked = stage
-        .programs
-        .resolve(victim, Resolver::Musl, 2, lookup)?
-        .report()?;
+    let lookup =
+        Lookup { name: NAME, count: LOOKUPS, pace: Pace::Every(Duration::from_millis(50)) };
+    let asked = stage.programs.resolve(victim, Resolver::Musl, 2, lookup)?.report()?;
     let counted = Counters::read(stage.node)?.since(&before);
 
     // musl does not say which of its queries were answered. Both to the second
     // address collide with the first one to the first address.
     let lookups = u64::from(LOOKUPS);
-    let report = Report {
-        answered: asked.sent - 2 * lookups,
-        rtt: None,
-        ..asked
-    };
+    let report = Report { answered: asked.sent - 2 * lookups, rtt: None, ..asked };
     let mut expectation = Expectation::default();
     expectation.healthy(&CART.label(), &healthy.report()?)?;
     expectation.loses(&TWO_NAMESERVERS.label(), &report, "conntrack-clash")?;
     if merges_after_queue(stage.kernel) {
         // AAAA to the first address finds A's entry confirmed.
-        expectation.near_misses(
-            &TWO_NAMESERVERS.label(),
-            "conntrack-clash-resolved",
-            lookups,
-        );
+        expectation.near_misses(&TWO_NAMESERVERS.label(), "conntrack-clash-resolved", lookups);
     }
     let observed = watch.finish()?;
     let problems = clash_problems(&observed, "conntrack-clash", Collision::Reply, true);
-    Ok(Outcome::new(expectation, observed)
-        .also(problems)
-        .also(same(
-            "insert_failed and the losses",
-            counted.insert_failed,
-            report.lost(),
-        )))
+    Ok(Outcome::new(expectation, observed).also(problems).also(same(
+        "insert_failed and the losses",
+        counted.insert_failed,
+        report.lost(),
+    )))
 }

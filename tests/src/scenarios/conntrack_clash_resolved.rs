@@ -32,9 +32,11 @@ pub(super) const SERVERS: [Spec; 2] = [COREDNS_0, COREDNS_1];
 /// The service takes the servers in turn for the pods on the bridge, so that
 /// a pair's two queries always part.
 pub(super) fn rules() -> Rules {
-    Rules::default()
-        .bridge_service(DNS, &SERVERS, Balance::InTurn)
-        .service(DNS, &SERVERS, Balance::Random)
+    Rules::default().bridge_service(DNS, &SERVERS, Balance::InTurn).service(
+        DNS,
+        &SERVERS,
+        Balance::Random,
+    )
 }
 
 fn run(stage: &Stage<'_>) -> Result<Outcome> {
@@ -45,24 +47,15 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     let healthy = stage.healthy_pod(DNS)?;
 
     bridge::forget_neighbours(stage.node, &SERVERS)?;
-    let pairs = pair::Args {
-        pairs: PAIRS,
-        ..pair::Args::new(DNS)
-    };
+    let pairs = pair::Args { pairs: PAIRS, ..pair::Args::new(DNS) };
     let pairs = stage.programs.pair(frontend, &pairs)?;
     let mut translated = 2 * u64::from(PAIRS);
     bridge::wait_for_translated(stage.node, translated)?;
     bridge::learn_neighbours(stage.node, &SERVERS)?;
     let pairs = pairs.report()?;
 
-    let lookup = Lookup {
-        name: NAME,
-        count: LOOKUPS,
-        pace: Pace::OnRequest,
-    };
-    let mut glibc = stage
-        .programs
-        .resolve(frontend, Resolver::Glibc, 1, lookup)?;
+    let lookup = Lookup { name: NAME, count: LOOKUPS, pace: Pace::OnRequest };
+    let mut glibc = stage.programs.resolve(frontend, Resolver::Glibc, 1, lookup)?;
     for _ in 0..LOOKUPS {
         bridge::forget_neighbours(stage.node, &SERVERS)?;
         glibc.request()?;
@@ -80,24 +73,14 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     expectation.healthy(&FRONTEND.label(), &glibc)?;
     expectation.near_misses(&FRONTEND.label(), "conntrack-clash-resolved", races);
     let observed = watch.finish()?;
-    let mut problems = clash_problems(
-        &observed,
-        "conntrack-clash-resolved",
-        Collision::Original,
-        true,
-    );
-    for verdict in observed
-        .verdicts
-        .iter()
-        .filter(|verdict| verdict.pair != Some(true))
-    {
+    let mut problems =
+        clash_problems(&observed, "conntrack-clash-resolved", Collision::Original, true);
+    for verdict in observed.verdicts.iter().filter(|verdict| verdict.pair != Some(true)) {
         problems.push(format!("not called an A/AAAA pair: {}", verdict.summary));
     }
-    Ok(Outcome::new(expectation, observed)
-        .also(problems)
-        .also(same(
-            "clash_resolve and the races",
-            counted.clash_resolve,
-            races,
-        )))
+    Ok(Outcome::new(expectation, observed).also(problems).also(same(
+        "clash_resolve and the races",
+        counted.clash_resolve,
+        races,
+    )))
 }

@@ -35,11 +35,7 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     let watch = stage.top()?;
     let before = Counters::read(stage.node)?;
     let healthy = stage.healthy_pod(DNS)?;
-    let queries = query::Args {
-        fresh_port: true,
-        timeout_ms: 200,
-        ..query::Args::new(DNS, 5)
-    };
+    let queries = query::Args { fresh_port: true, timeout_ms: 200, ..query::Args::new(DNS, 5) };
     let report = stage.programs.query(victim, &queries)?.report()?;
     let counted = Counters::read(stage.node)?.since(&before);
 
@@ -49,11 +45,9 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     let observed = watch.finish()?;
     // The winner was answered long ago: nobody has to remember its query.
     let problems = clash_problems(&observed, "conntrack-clash", Collision::Reply, false);
-    Ok(Outcome::new(expectation, observed)
-        .also(problems)
-        .also(same(
-            "insert_failed and the client's losses",
-            counted.insert_failed,
-            report.lost(),
-        )))
+    Ok(Outcome::new(expectation, observed).also(problems).also(same(
+        "insert_failed and the client's losses",
+        counted.insert_failed,
+        report.lost(),
+    )))
 }

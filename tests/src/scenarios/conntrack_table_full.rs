@@ -36,10 +36,7 @@ impl<'a> Limit<'a> {
 
 impl Drop for Limit<'_> {
     fn drop(&mut self) {
-        let _ = self
-            .node
-            .namespace()
-            .sysctl(&[&format!("{MAX}={}", self.before)]);
+        let _ = self.node.namespace().sysctl(&[&format!("{MAX}={}", self.before)]);
     }
 }
 
@@ -53,15 +50,8 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     let watch = stage.top()?;
     let limit = Limit::set(stage.node, 10)?;
     let healthy = stage.healthy_pod(COREDNS_0.address())?;
-    let queries = query::Args {
-        fresh_port: true,
-        timeout_ms: 100,
-        ..query::Args::new(DNS, 25)
-    };
-    let report = stage
-        .programs
-        .query(stage.pod(&VICTIM)?, &queries)?
-        .report()?;
+    let queries = query::Args { fresh_port: true, timeout_ms: 100, ..query::Args::new(DNS, 25) };
+    let report = stage.programs.query(stage.pod(&VICTIM)?, &queries)?.report()?;
     let healthy = healthy.report()?;
     drop(limit);
     ensure!(report.answered > 0, "not one query found room in the table");

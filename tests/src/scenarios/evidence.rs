@@ -23,15 +23,8 @@ pub(super) fn clash_problems(
     siblings: bool,
 ) -> Vec<String> {
     let mut problems = Vec::new();
-    for verdict in observed
-        .verdicts
-        .iter()
-        .filter(|verdict| verdict.cause == cause)
-    {
-        let about = format!(
-            "`{cause}` for {} {}",
-            verdict.query.client, verdict.query.id
-        );
+    for verdict in observed.verdicts.iter().filter(|verdict| verdict.cause == cause) {
+        let about = format!("`{cause}` for {} {}", verdict.query.client, verdict.query.id);
         let mut wrong = |what: &str| problems.push(format!("{about}: {what}"));
         if siblings {
             match &verdict.sibling {
@@ -67,10 +60,7 @@ fn check_tuples(verdict: &Verdict, collision: Collision, wrong: &mut impl FnMut(
     }
     let query = format!("udp {} -> {}", verdict.query.client, verdict.query.server);
     if part(loser, "original") != query {
-        wrong(&format!(
-            "the losing tuple is not the query's ({query}): {}",
-            compact(tuples)
-        ));
+        wrong(&format!("the losing tuple is not the query's ({query}): {}", compact(tuples)));
     }
 }
 
@@ -86,11 +76,7 @@ mod tests {
 
     fn observed(loser: [&str; 2], winner: [&str; 2], sibling: Value) -> Observed {
         let query = |client: &str| json!({"name": null, "type": null, "id": 1, "client": client, "server": "10.96.0.11:53"});
-        let sibling = if sibling.is_null() {
-            sibling
-        } else {
-            query(sibling.as_str().unwrap())
-        };
+        let sibling = if sibling.is_null() { sibling } else { query(sibling.as_str().unwrap()) };
         let verdict = json!({"schema": "dnsprobe/1", "kind": "verdict", "cause": "conntrack-clash",
             "loss": true, "owner": {"label": "a/b"}, "summary": "", "query": query("10.244.0.1:9"),
             "sibling": sibling, "evidence": [{"fact": "x"}, {"tuples": {

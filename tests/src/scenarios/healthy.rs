@@ -46,9 +46,7 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
 
     // Alone on the machine first, so that what is measured is the path and not
     // the queue for an emulated processor.
-    let measured = stage
-        .programs
-        .query(stage.pod(&CART)?, &query::Args::new(DNS, 100))?;
+    let measured = stage.programs.query(stage.pod(&CART)?, &query::Args::new(DNS, 100))?;
     expectation.healthy_with_latency(&CART.label(), &measured.report()?)?;
 
     let resolvers = [
@@ -57,31 +55,17 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
         (WORKER, Resolver::Musl),
         (WEB_V6, Resolver::Glibc),
     ];
-    let lookup = Lookup {
-        name: NAME,
-        count: 8,
-        pace: Pace::Every(Duration::from_millis(50)),
-    };
+    let lookup = Lookup { name: NAME, count: 8, pace: Pace::Every(Duration::from_millis(50)) };
     let resolvers = resolvers
         .into_iter()
         .map(|(spec, resolver)| {
-            Ok((
-                spec,
-                stage
-                    .programs
-                    .resolve(stage.pod(&spec)?, resolver, 1, lookup)?,
-            ))
+            Ok((spec, stage.programs.resolve(stage.pod(&spec)?, resolver, 1, lookup)?))
         })
         .collect::<Result<Vec<_>>>()?;
-    let missing = query::Args {
-        name: MISSING_NAME.into(),
-        ..query::Args::new(DNS, 8)
-    };
+    let missing = query::Args { name: MISSING_NAME.into(), ..query::Args::new(DNS, 8) };
     let missing = stage.programs.query(stage.pod(&VICTIM)?, &missing)?;
     let from_host = query::Args::new(COREDNS_0.address(), 8);
-    let from_host = stage
-        .programs
-        .query_on_host(stage.node, HOST_UNIT, &from_host)?;
+    let from_host = stage.programs.query_on_host(stage.node, HOST_UNIT, &from_host)?;
     for (spec, client) in resolvers {
         expectation.healthy(&spec.label(), &client.report()?)?;
     }
@@ -101,29 +85,16 @@ fn server_problems(observed: &Observed, asked: u64) -> Vec<String> {
     let mut arrived = 0;
     for row in observed.last.pods.iter().filter(|row| row.role == "server") {
         arrived += row.total.queries;
-        if !SERVERS
-            .iter()
-            .any(|server| server.label() == row.owner.label)
-        {
+        if !SERVERS.iter().any(|server| server.label() == row.owner.label) {
             problems.push(format!("{} is no server", row.owner.label));
         }
         if row.total.lost_total > 0 {
-            problems.push(format!(
-                "server {} lost {}",
-                row.owner.label, row.total.lost_total
-            ));
+            problems.push(format!("server {} lost {}", row.owner.label, row.total.lost_total));
         }
     }
-    problems.extend(same(
-        "queries of the servers and of the clients",
-        arrived,
-        asked,
-    ));
+    problems.extend(same("queries of the servers and of the clients", arrived, asked));
     if !observed.last.completeness.complete {
-        problems.push(format!(
-            "not complete: {:?}",
-            observed.last.completeness.missing
-        ));
+        problems.push(format!("not complete: {:?}", observed.last.completeness.missing));
     }
     problems
 }

@@ -31,48 +31,24 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     Rules::default()
         .service(DNS_V6, &[COREDNS_0], Balance::Random)
         .service(SECOND_DNS_V6, &[COREDNS_0], Balance::Random)
-        .rule_v6(
-            "nat",
-            hold::rule(&clashing.address_v6().to_string(), QUEUE),
-        )
+        .rule_v6("nat", hold::rule(&clashing.address_v6().to_string(), QUEUE))
         .rule_v6(
             "filter",
-            format!(
-                "-A FORWARD -s {} -p udp --dport 53 -j DROP",
-                filtered.address_v6()
-            ),
+            format!("-A FORWARD -s {} -p udp --dport 53 -j DROP", filtered.address_v6()),
         )
         .load(stage.node)?;
-    let _hold = stage.programs.hold(&hold::Args {
-        queue: QUEUE,
-        count: 2,
-    })?;
+    let _hold = stage.programs.hold(&hold::Args { queue: QUEUE, count: 2 })?;
     let watch = stage.top()?;
-    let lookup = Lookup {
-        name: NAME,
-        count: 5,
-        pace: Pace::Every(Duration::from_millis(50)),
-    };
-    let healthy = stage
-        .programs
-        .resolve(stage.pod(&WEB_V6)?, Resolver::Glibc, 1, lookup)?;
+    let lookup = Lookup { name: NAME, count: 5, pace: Pace::Every(Duration::from_millis(50)) };
+    let healthy = stage.programs.resolve(stage.pod(&WEB_V6)?, Resolver::Glibc, 1, lookup)?;
     let pairs = pair::Args {
         second_server: Some(SECOND_DNS_V6.into()),
         pairs: 3,
         ..pair::Args::new(DNS_V6)
     };
-    let clashed = stage
-        .programs
-        .pair(stage.pod(&clashing)?, &pairs)?
-        .report()?;
-    let queries = query::Args {
-        timeout_ms: 150,
-        ..query::Args::new(DNS_V6, 3)
-    };
-    let dropped = stage
-        .programs
-        .query(stage.pod(&filtered)?, &queries)?
-        .report()?;
+    let clashed = stage.programs.pair(stage.pod(&clashing)?, &pairs)?.report()?;
+    let queries = query::Args { timeout_ms: 150, ..query::Args::new(DNS_V6, 3) };
+    let dropped = stage.programs.query(stage.pod(&filtered)?, &queries)?.report()?;
 
     let mut expectation = Expectation::default();
     expectation.healthy(&WEB_V6.label(), &healthy.report()?)?;

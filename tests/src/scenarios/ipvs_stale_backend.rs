@@ -22,9 +22,7 @@ const PORT: u16 = 5353;
 
 fn run(stage: &Stage<'_>) -> Result<Outcome> {
     let client = stage.pod(&IPVS_CLIENT)?;
-    Rules::default()
-        .service(DNS, &[COREDNS_0, COREDNS_1], Balance::Random)
-        .load(stage.node)?;
+    Rules::default().service(DNS, &[COREDNS_0, COREDNS_1], Balance::Random).load(stage.node)?;
     ipvs::service(stage.node, IPVS_DNS, &[COREDNS_0, COREDNS_1])?;
     ipvs::keep_stale_connections(stage.node)?;
     let watch = stage.top()?;
@@ -40,10 +38,7 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     let backend = ipvs::backend_of(stage.node, client.spec().address(), PORT)?;
     ipvs::remove_backend(stage.node, IPVS_DNS, backend)?;
     let after = ask(&from_port(5))?;
-    let others = ask(&query::Args {
-        fresh_port: true,
-        ..query::Args::new(IPVS_DNS, 3)
-    })?;
+    let others = ask(&query::Args { fresh_port: true, ..query::Args::new(IPVS_DNS, 3) })?;
 
     let mut expectation = Expectation::default();
     expectation.healthy(&CART.label(), &healthy.report()?)?;

@@ -12,6 +12,8 @@ mod evidence;
 mod healthy;
 mod ipv6;
 mod ipvs_stale_backend;
+mod late_answer;
+mod musl_two_nameservers;
 mod no_listener;
 mod policy_drop;
 mod remote_silence;
@@ -81,11 +83,7 @@ pub struct Outcome {
 
 impl Outcome {
     const fn new(expectation: Expectation, observed: Observed) -> Self {
-        Self {
-            expectation,
-            observed,
-            further: Vec::new(),
-        }
+        Self { expectation, observed, further: Vec::new() }
     }
 
     /// Add what a scenario checked itself.
@@ -112,6 +110,7 @@ impl Scenario {
 /// Every scenario, in the order they run.
 pub const ALL: &[Scenario] = &[
     healthy::SCENARIO,
+    musl_two_nameservers::SCENARIO,
     trace::SCENARIO,
     conntrack_clash::SCENARIO,
     conntrack_clash_musl::SCENARIO,
@@ -123,6 +122,7 @@ pub const ALL: &[Scenario] = &[
     socket_buffer_full::SCENARIO,
     policy_drop::SCENARIO,
     no_listener::SCENARIO,
+    late_answer::SCENARIO,
     remote_silence::SCENARIO,
     unexplained::SCENARIO,
     ipv6::SCENARIO,

@@ -26,32 +26,16 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
         .load(stage.node)?;
     let watch = stage.watch(Mode::Trace, LOST_AFTER)?;
     let healthy = stage.healthy_pod(DNS)?;
-    let unconnected = query::Args {
-        timeout_ms: 150,
-        ..query::Args::new(SECOND_DNS, 4)
-    };
-    let connected = query::Args {
-        connected: true,
-        ..unconnected.clone()
-    };
-    let told = stage
-        .programs
-        .query(stage.pod(&VICTIM)?, &connected)?
-        .report()?;
-    let waited = stage
-        .programs
-        .query(stage.pod(&WORKER)?, &unconnected)?
-        .report()?;
+    let unconnected = query::Args { timeout_ms: 150, ..query::Args::new(SECOND_DNS, 4) };
+    let connected = query::Args { connected: true, ..unconnected.clone() };
+    let told = stage.programs.query(stage.pod(&VICTIM)?, &connected)?.report()?;
+    let waited = stage.programs.query(stage.pod(&WORKER)?, &unconnected)?.report()?;
 
     let mut expectation = Expectation::default();
     expectation.healthy(&CART.label(), &healthy.report()?)?;
     expectation.loses(&VICTIM.label(), &told, "no-listener")?;
     expectation.loses(&WORKER.label(), &waited, "no-listener")?;
     Ok(Outcome::new(expectation, watch.finish()?)
-        .also(same(
-            "errors on the connected socket",
-            told.refused,
-            told.sent,
-        ))
+        .also(same("errors on the connected socket", told.refused, told.sent))
         .also(same("errors on the unconnected socket", waited.refused, 0)))
 }

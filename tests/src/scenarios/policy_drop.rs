@@ -37,10 +37,7 @@ impl<'a> PodRule<'a> {
 
 impl Drop for PodRule<'_> {
     fn drop(&mut self) {
-        let _ = self
-            .pod
-            .namespace()
-            .run(&format!("iptables-legacy -D {}", self.rule));
+        let _ = self.pod.namespace().run(&format!("iptables-legacy -D {}", self.rule));
     }
 }
 
@@ -49,20 +46,8 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     let (output, input) = (TWO_NAMESERVERS, IPVS_CLIENT);
     Rules::default()
         .service(DNS, &[COREDNS_0, COREDNS_1], Balance::Random)
-        .rule(
-            "filter",
-            format!(
-                "-A FORWARD -s {} -p udp --dport 53 -j DROP",
-                forward.address()
-            ),
-        )
-        .rule(
-            "raw",
-            format!(
-                "-A PREROUTING -s {} -p udp --dport 53 -j DROP",
-                raw.address()
-            ),
-        )
+        .rule("filter", format!("-A FORWARD -s {} -p udp --dport 53 -j DROP", forward.address()))
+        .rule("raw", format!("-A PREROUTING -s {} -p udp --dport 53 -j DROP", raw.address()))
         .load(stage.node)?;
     stage.node.namespace().run_with_input(
         "nft -f -",
@@ -76,10 +61,7 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     let _input = PodRule::add(stage.pod(&input)?, "INPUT -p udp --sport 53 -j DROP")?;
     let watch = stage.top()?;
     let healthy = stage.healthy_pod(DNS)?;
-    let queries = query::Args {
-        timeout_ms: 150,
-        ..query::Args::new(DNS, 4)
-    };
+    let queries = query::Args { timeout_ms: 150, ..query::Args::new(DNS, 4) };
     let victims = [forward, raw, nft, output, input];
     let clients = victims
         .iter()

@@ -24,14 +24,8 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
         .load(stage.node)?;
     let watch = stage.top()?;
     let healthy = stage.healthy_pod(DNS)?;
-    let queries = query::Args {
-        timeout_ms: 150,
-        ..query::Args::new(REMOTE_RESOLVER, 5)
-    };
-    let report = stage
-        .programs
-        .query(stage.pod(&VICTIM)?, &queries)?
-        .report()?;
+    let queries = query::Args { timeout_ms: 150, ..query::Args::new(REMOTE_RESOLVER, 5) };
+    let report = stage.programs.query(stage.pod(&VICTIM)?, &queries)?.report()?;
 
     let mut expectation = Expectation::default();
     expectation.healthy(&CART.label(), &healthy.report()?)?;

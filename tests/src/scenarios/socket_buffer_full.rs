@@ -32,9 +32,7 @@ const BURST: u16 = 40;
 const ARRIVAL: Duration = Duration::from_millis(600);
 
 fn run(stage: &Stage<'_>) -> Result<Outcome> {
-    Rules::default()
-        .service(DNS, &[COREDNS_0, COREDNS_1], Balance::Random)
-        .load(stage.node)?;
+    Rules::default().service(DNS, &[COREDNS_0, COREDNS_1], Balance::Random).load(stage.node)?;
     let small = server_with_small_buffer(stage)?;
     let watch = stage.top()?;
     let healthy = stage.healthy_pod(DNS)?;
@@ -81,25 +79,11 @@ fn server_with_small_buffer(stage: &Stage<'_>) -> Result<Process> {
 /// The verdict must say whose socket was full.
 fn wrong_sides(observed: &Observed) -> Vec<String> {
     let mut problems = Vec::new();
-    for verdict in observed
-        .verdicts
-        .iter()
-        .filter(|verdict| verdict.cause == CAUSE)
-    {
-        let expected = if verdict.owner.label == VICTIM.label() {
-            "server"
-        } else {
-            "client"
-        };
-        let side = verdict
-            .evidence
-            .iter()
-            .find_map(|fact| fact.get("side")?.as_str());
+    for verdict in observed.verdicts.iter().filter(|verdict| verdict.cause == CAUSE) {
+        let expected = if verdict.owner.label == VICTIM.label() { "server" } else { "client" };
+        let side = verdict.evidence.iter().find_map(|fact| fact.get("side")?.as_str());
         if side != Some(expected) {
-            problems.push(format!(
-                "{}: side is {side:?}, not {expected}",
-                verdict.owner.label
-            ));
+            problems.push(format!("{}: side is {side:?}, not {expected}", verdict.owner.label));
         }
     }
     problems.dedup();

@@ -45,23 +45,13 @@ impl Stage<'_> {
     /// dnsprobe in any mode.
     pub(super) fn watch(&self, mode: Mode, lost_after: Duration) -> Result<Watch> {
         let program: &Path = &self.programs.dnsprobe;
-        Watch::start(
-            program,
-            mode,
-            lost_after,
-            self.node.directories(),
-            self.output.clone(),
-        )
+        Watch::start(program, mode, lost_after, self.node.directories(), self.output.clone())
     }
 
     /// Queries from the pod nothing ever happens to, for about a second.
     pub(super) fn healthy_pod(&self, server: impl Into<IpAddr>) -> Result<Client> {
-        let args = query::Args {
-            interval_ms: 60,
-            ..query::Args::new(server, 15)
-        };
-        self.programs
-            .query(self.pod(&crate::lab::cast::CART)?, &args)
+        let args = query::Args { interval_ms: 60, ..query::Args::new(server, 15) };
+        self.programs.query(self.pod(&crate::lab::cast::CART)?, &args)
     }
 }
 

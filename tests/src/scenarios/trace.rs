@@ -26,9 +26,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
 const MISSES: u16 = 6;
 
 fn run(stage: &Stage<'_>) -> Result<Outcome> {
-    Rules::default()
-        .service(DNS, &[COREDNS_0, COREDNS_1], Balance::Random)
-        .load(stage.node)?;
+    Rules::default().service(DNS, &[COREDNS_0, COREDNS_1], Balance::Random).load(stage.node)?;
     let watch = stage.watch(Mode::Trace, LOST_AFTER)?;
     let found = stage.healthy_pod(DNS)?;
     let missing = query::Args {
@@ -44,27 +42,12 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     expectation.healthy(&CART.label(), &found)?;
     expectation.healthy(&API.label(), &missing)?;
     let told = BTreeMap::from([
-        (
-            (CART.label(), plain(NAME), "A".into(), "NOERROR".into()),
-            found.answered,
-        ),
-        (
-            (
-                API.label(),
-                plain(MISSING_NAME),
-                "AAAA".into(),
-                "NXDOMAIN".into(),
-            ),
-            missing.answered,
-        ),
+        ((CART.label(), plain(NAME), "A".into(), "NOERROR".into()), found.answered),
+        ((API.label(), plain(MISSING_NAME), "AAAA".into(), "NXDOMAIN".into()), missing.answered),
     ]);
     let observed = watch.finish()?;
-    let problems = (transactions(&observed) != told).then(|| {
-        format!(
-            "transactions are {:?}, expected {told:?}",
-            transactions(&observed)
-        )
-    });
+    let problems = (transactions(&observed) != told)
+        .then(|| format!("transactions are {:?}, expected {told:?}", transactions(&observed)));
     Ok(Outcome::new(expectation, observed).also(problems))
 }
 
@@ -74,23 +57,14 @@ type Kind = (String, String, String, String);
 /// Client transactions by what they say, each with a plausible latency.
 fn transactions(observed: &Observed) -> BTreeMap<Kind, u64> {
     let mut kinds = BTreeMap::new();
-    for told in observed
-        .transactions
-        .iter()
-        .filter(|told| told.role == "client")
-    {
+    for told in observed.transactions.iter().filter(|told| told.role == "client") {
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let query = &told.query;
         let mut kind = text(&query.kind);
         if told.latency_seconds <= 0.0 || told.latency_seconds > 1.0 {
             kind += " with an impossible latency";
         }
-        let key = (
-            told.owner.label.clone(),
-            plain(&text(&query.name)),
-            kind,
-            text(&told.rcode),
-        );
+        let key = (told.owner.label.clone(), plain(&text(&query.name)), kind, text(&told.rcode));
         *kinds.entry(key).or_default() += 1;
     }
     kinds

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::apt;
 use crate::shell;
@@ -49,25 +49,4 @@ pub(super) fn install(llvm: &str, workspace: &Workspace) -> Result<PathBuf> {
         &workspace.cache().join("log/bpf-linker.log"),
     )?;
     Ok(cached(workspace))
-}
-
-/// The LLVM series that a compiler was built with.
-pub(super) fn llvm_of(rustc: &mut Command) -> Result<String> {
-    let version = shell::output(rustc.arg("-vV"))?;
-    parse_llvm(&version).map(str::to_owned).context("rustc does not tell its LLVM version")
-}
-
-fn parse_llvm(version: &str) -> Option<&str> {
-    version.lines().find_map(|line| line.strip_prefix("LLVM version: "))?.split('.').next()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_llvm_series_is_the_first_number() {
-        assert_eq!(parse_llvm("rustc 1.96.0\nLLVM version: 22.1.8\n"), Some("22"));
-        assert_eq!(parse_llvm("rustc 1.96.0\n"), None);
-    }
 }

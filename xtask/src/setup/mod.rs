@@ -6,6 +6,7 @@
 mod apt;
 mod apt_sources;
 mod bpf_linker;
+mod debian_compiler;
 mod kernel_version;
 mod kernels;
 mod packages;

@@ -10,18 +10,14 @@
 //!    own `rustc` and `rustup` packages.
 
 use std::env;
-use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
-use super::{apt, bpf_linker};
+use super::{bpf_linker, debian_compiler};
 use crate::shell;
 use crate::workspace::Workspace;
-
-const TARGET: &str = "bpfel-unknown-none";
 
 /// A compiler and a linker that are there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,14 +74,14 @@ impl Toolchain {
                 // aya-ebpf uses an unstable feature that stable compilers
                 // have, but keep behind this variable.
                 command.env("RUSTC_BOOTSTRAP", "1");
-                if let Some(path) = library_path(prefix) {
+                if let Some(path) = debian_compiler::library_path(prefix) {
                     command.env("LD_LIBRARY_PATH", path);
                 }
                 linker
             }
         };
         command
-            .args(["--target", TARGET])
+            .args(["--target", debian_compiler::TARGET])
             .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", linker)
             .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_RUSTFLAGS", "-Clink-arg=--btf -Cdebuginfo=2")
             // These would replace the flags above.
@@ -148,57 +144,21 @@ fn report(facts: &Facts) {
 
 fn install(facts: &mut Facts, workspace: &Workspace) -> Result<()> {
     if !facts.system_compiler && facts.cached_compiler.is_none() {
-        facts.cached_compiler = Some(unpack_compiler(workspace)?);
+        facts.cached_compiler = Some(debian_compiler::unpack(workspace)?);
     }
     if facts.cached_linker.is_none() {
         let prefix = match &facts.cached_compiler {
             Some(prefix) if !facts.system_compiler => prefix.clone(),
             _ => PathBuf::from("/"),
         };
-        let mut rustc = Command::new(prefix.join("usr/bin/rustc"));
-        if let Some(path) = library_path(&prefix) {
-            rustc.env("LD_LIBRARY_PATH", path);
-        }
-        let llvm = bpf_linker::llvm_of(&mut rustc)?;
+        let llvm = debian_compiler::llvm_series(&prefix)?;
         facts.cached_linker = Some(bpf_linker::install(&llvm, workspace)?);
     }
     Ok(())
 }
 
-/// Fetches Debian's compiler into the cache. Its LLVM is an ordinary library
-/// package, installed on the system.
-fn unpack_compiler(workspace: &Workspace) -> Result<PathBuf> {
-    let fixed = ["rustc-web", "libstd-rust-web-dev", "libstd-rust-web-dev-bpf"];
-    println!("      {}: unpacked into the cache", fixed.join(", "));
-    apt::ensure_known(&fixed, workspace)?;
-    let library = apt::dependency("libstd-rust-web-dev", "libstd-rust-web-")?;
-    let llvm = apt::dependency(&library, "libllvm")?;
-    apt::install(&[&llvm], workspace)?;
-
-    let unfinished = workspace.cache().join("tools/rust.unfinished");
-    if unfinished.exists() {
-        fs::remove_dir_all(&unfinished)?;
-    }
-    let mut names = fixed.to_vec();
-    names.push(&library);
-    let downloads = unfinished.join("download");
-    let archives = apt::download(&names, &downloads, None).or_else(|_| {
-        // Old lists name versions that the mirrors no longer have.
-        apt::update(workspace)?;
-        apt::download(&names, &downloads, None)
-    })?;
-    for archive in archives {
-        apt::unpack(&archive, &unfinished)?;
-    }
-    fs::remove_dir_all(&downloads)?;
-    ensure!(has_bpf_core(&unfinished), "the compiler packages do not contain core for {TARGET}");
-    let prefix = compiler_prefix(workspace);
-    fs::rename(&unfinished, &prefix)?;
-    Ok(prefix)
-}
-
 fn gather(workspace: &Workspace) -> Result<Facts> {
-    let prefix = compiler_prefix(workspace);
+    let prefix = debian_compiler::cached(workspace);
     let linker = bpf_linker::cached(workspace);
     let path = env::var_os("PATH").unwrap_or_default();
     Ok(Facts {
@@ -211,8 +171,8 @@ fn gather(workspace: &Workspace) -> Result<Facts> {
             None => None,
         },
         linker_on_path: shell::find_program("bpf-linker", &path),
-        system_compiler: has_bpf_core(Path::new("/")),
-        cached_compiler: has_bpf_core(&prefix).then_some(prefix),
+        system_compiler: debian_compiler::is_in(Path::new("/")),
+        cached_compiler: debian_compiler::is_in(&prefix).then_some(prefix),
         cached_linker: linker.exists().then_some(linker),
     })
 }
@@ -228,28 +188,6 @@ fn nightly_with_sources(list: &str) -> Option<String> {
             sources.exists().then(|| name.to_owned())
         })
         .max()
-}
-
-fn compiler_prefix(workspace: &Workspace) -> PathBuf {
-    workspace.cache().join("tools/rust")
-}
-
-fn has_bpf_core(prefix: &Path) -> bool {
-    let library = prefix.join("usr/lib/rustlib").join(TARGET).join("lib");
-    prefix.join("usr/bin/rustc").exists() && library.exists()
-}
-
-/// Where the compiler's own libraries are when it is not installed on the
-/// system: the multiarch directory below `usr/lib`.
-fn library_path(prefix: &Path) -> Option<OsString> {
-    if prefix == Path::new("/") {
-        return None;
-    }
-    let directories = fs::read_dir(prefix.join("usr/lib")).ok()?;
-    directories
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| path.to_string_lossy().ends_with("-linux-gnu"))
-        .map(PathBuf::into_os_string)
 }
 
 #[cfg(test)]

@@ -182,7 +182,8 @@ impl Sockets {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = format!("dnsprobe-vm-{}-{number}", std::process::id());
         let directory = std::env::temp_dir().join(name);
-        // An error when it exists: somebody else's directory is not used.
+        // A process that was killed may have left one under our number.
+        fs::remove_dir_all(&directory).ok();
         fs::create_dir(&directory)
             .with_context(|| format!("cannot create {}", directory.display()))?;
         let [out, err, report] = PORTS.map(|port| UnixListener::bind(directory.join(port)));

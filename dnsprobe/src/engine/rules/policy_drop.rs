@@ -22,9 +22,9 @@ pub(super) fn decide(timeline: &Timeline<'_>) -> Option<Decision> {
         return None;
     }
     let (decisive, location) = timeline.find(|fact| match &fact.kind {
-        FactKind::Drop { netfilter: true, location, table_full_ns: None, queue_full: None, .. } => {
-            Some(location)
-        }
+        FactKind::Drop {
+            netfilter: true, location, table_full_ns: None, queue_full: None, ..
+        } => Some(location),
         _ => None,
     })?;
     let fact = &timeline.facts[decisive];
@@ -41,10 +41,7 @@ pub(super) fn decide(timeline: &Timeline<'_>) -> Option<Decision> {
     };
     Some(Decision {
         cause: Cause::PolicyDrop,
-        summary: format!(
-            "A netfilter rule dropped the {}{place} ({location}).",
-            direction(fact)
-        ),
+        summary: format!("A netfilter rule dropped the {}{place} ({location}).", direction(fact)),
         decisive: Some(decisive),
     })
 }
