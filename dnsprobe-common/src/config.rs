@@ -14,6 +14,7 @@ pub const MAX_PORTS: usize = 4;
 #[expect(missing_docs, reason = "each field is named after the kernel field it locates")]
 pub struct Offsets {
     pub sk_buff_head: u32,
+    pub sk_buff_data: u32,
     pub sk_buff_network_header: u32,
     pub sk_buff_protocol: u32,
     pub sk_buff_len: u32,
@@ -23,8 +24,6 @@ pub struct Offsets {
     pub net_device_ifindex: u32,
     pub net_device_net: u32,
     pub net_inum: u32,
-    pub task_struct_nsproxy: u32,
-    pub nsproxy_net_ns: u32,
     pub sock_net: u32,
     pub sock_cgroup: u32,
     pub sock_rcvbuf: u32,
@@ -60,8 +59,6 @@ pub struct Offsets {
 pub struct Config {
     /// Where `nf_hook_slow` lies in kernel memory: `[start, end)`. 0: unknown.
     pub nf_hook_slow: [u64; 2],
-    /// See `nf_hook_slow`; the function that ends reading from a UDP socket.
-    pub skb_consume_udp: [u64; 2],
     /// See `nf_hook_slow`; the function that puts a packet on a UDP socket.
     pub udp_queue_rcv: [u64; 2],
     /// See `nf_hook_slow`; its IPv6 twin.
@@ -85,16 +82,18 @@ pub struct Config {
     pub drop_has_socket: u8,
     /// 1: `sock.sk_cgrp_data` is a typed pointer; 0: an integer (before 5.15).
     pub cgroup_pointer_typed: u8,
-    /// 1: `skb:consume_skb` names its location (6.2).
-    pub consume_has_location: u8,
-    /// 1: `__udp_enqueue_schedule_skb` is hooked, so an answer is counted when
-    /// it is queued; 0: when it is read.
-    pub sees_queueing: u8,
+    /// 1: reading is hooked, so a latency ends when the answer is read; 0: when
+    /// it arrives.
+    pub sees_reading: u8,
+    /// 1: an answer counts as arrived when a device of its socket's namespace
+    /// takes it, because queueing is not hooked; a drop on its way from there
+    /// to the socket takes it back.
+    pub arrives_by_device: u8,
     /// Padding, zero.
     pub pad: u8,
 }
 
-const _: () = assert!(size_of::<Config>() == 96);
+const _: () = assert!(size_of::<Config>() == 80);
 
 impl Offsets {
     /// Offsets with every field missing.
@@ -103,4 +102,26 @@ impl Offsets {
         // NO_FIELD in every field.
         unsafe { core::mem::transmute([0xff_u8; size_of::<Self>()]) }
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_nothing_is_known_every_field_is_missing() {
+        let Offsets { sk_buff_head, ip_vs_dest_weight, .. } = Offsets::NONE;
+        assert_eq!([sk_buff_head, ip_vs_dest_weight], [NO_FIELD; 2]);
+        // SAFETY: repr(C) and u32 fields only.
+        let words: [u32; size_of::<Offsets>() / 4] = unsafe { core::mem::transmute(Offsets::NONE) };
+        assert!(words.iter().all(|word| *word == NO_FIELD));
+    }
+
+    #[test]
+    fn a_config_by_default_watches_no_port_and_switches_nothing_on() {
+        let config = Config::default();
+        assert_eq!(config.ports, [0; MAX_PORTS]);
+        assert_eq!((config.trace, config.questions), (0, 0));
+        assert_eq!(config.nf_hook_slow, [0, 0]);
+    }
 }

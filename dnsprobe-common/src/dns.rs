@@ -49,4 +49,9 @@ mod tests {
         assert!(is_answer(0x8180));
         assert!(!is_answer(0x0100));
     }
+
+    #[test]
+    fn a_response_code_is_always_one_of_those_counted() {
+        assert!((0..=u16::MAX).all(|flags| rcode(flags) < RCODES));
+    }
 }

@@ -82,6 +82,20 @@ pub struct Recent {
     pub count: u64,
 }
 
+/// The last answer that reached a client socket for one transaction id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Answer {
+    /// When it was queued on the socket.
+    pub at_ns: KernelNs,
+    /// The server it came from.
+    pub server: Address,
+    /// The server's port, host order.
+    pub server_port: u16,
+    /// Padding, zero.
+    pub pad: [u16; 3],
+}
+
 /// First field of every record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -263,3 +277,50 @@ const _: () = assert!(size_of::<Drop>() % 8 == 0);
 const _: () = assert!(size_of::<Clash>() % 8 == 0);
 const _: () = assert!(size_of::<Ipvs>() % 8 == 0);
 const _: () = assert!(size_of::<Finished>() % 8 == 0);
+
+#[cfg(test)]
+mod tests {
+    use core::mem::offset_of;
+
+    use super::*;
+
+    #[test]
+    fn the_numbers_of_kinds_are_unique_stable_and_never_zero() {
+        let numbers: Vec<u32> = EventKind::ALL.into_iter().map(|kind| kind as u32).collect();
+        assert_eq!(numbers, [1, 2, 3, 16, 17, 32, 33, 48]);
+    }
+
+    #[test]
+    fn every_record_begins_with_its_header() {
+        assert_eq!(offset_of!(Packet, header), 0);
+        assert_eq!(offset_of!(Finished, header), 0);
+        let packets = [
+            offset_of!(Drop, packet),
+            offset_of!(Unreachable, packet),
+            offset_of!(Clash, packet),
+            offset_of!(Confirm, packet),
+            offset_of!(Ipvs, packet),
+        ];
+        assert_eq!(packets, [0; 5]);
+    }
+
+    #[test]
+    fn records_have_no_padding_without_a_name() {
+        const TUPLE: usize = size_of::<Tuple>();
+        let question = 2 + QUESTION_LEN + 2;
+        let in_flight = size_of::<InFlight>();
+        let packet = 16 + 8 + 8 + 4 + 4 + TUPLE + 2 + 2 + 1 + 1 + 2 + 4 + 2 * TUPLE;
+        assert_eq!(size_of::<Question>(), question);
+        assert_eq!(size_of::<Packet>(), packet + in_flight + question);
+        assert_eq!(size_of::<Drop>(), size_of::<Packet>() + 3 * 8 + 6 * 4);
+        assert_eq!(size_of::<Unreachable>(), size_of::<Packet>() + 8);
+        assert_eq!(size_of::<Entry>(), 2 * TUPLE + 8);
+        assert_eq!(size_of::<Clash>(), size_of::<Packet>() + size_of::<Entry>() + 8);
+        assert_eq!(size_of::<Confirm>(), size_of::<Packet>());
+        assert_eq!(size_of::<Ipvs>(), size_of::<Packet>() + 16 + 2 + 1 + 1 + 4);
+        let key = size_of::<QueryKey>() + 4;
+        assert_eq!(size_of::<Finished>(), 16 + key + in_flight + 16 + question);
+        assert_eq!(size_of::<Sent>(), 3 * 8 + 2 * 4 + 16 + question);
+        assert_eq!(size_of::<Recent>(), RECENT * 8 + RECENT * 2 + 8);
+    }
+}

@@ -149,4 +149,40 @@ mod tests {
         assert!(is_namespace_local(&[0xfe80_0000_u32.to_be(), 0, 0, 5]));
         assert!(!is_namespace_local(&[0xfd00_0000_u32.to_be(), 0, 0, 5]));
     }
+
+    #[test]
+    fn the_edges_of_the_local_ranges_are_exact() {
+        let v6 = |first: u32| [first.to_be(), 0, 0, 1_u32.to_be()];
+        assert!(is_namespace_local(&v6(0xfebf_ffff)));
+        assert!(!is_namespace_local(&v6(0xfec0_0000)));
+        assert!(!is_namespace_local(&v6(0xfe7f_ffff)));
+        assert!(is_namespace_local(&v4(127, 255, 255, 255)));
+        assert!(!is_namespace_local(&v4(126, 255, 255, 255)));
+        assert!(!is_namespace_local(&v4(128, 0, 0, 0)));
+        assert!(!is_namespace_local(&v4(169, 253, 0, 1)));
+        assert!(!is_namespace_local(&v4(169, 255, 0, 1)));
+    }
+
+    #[test]
+    fn addresses_that_only_look_like_loopback_are_not_local() {
+        assert!(!is_namespace_local(&[0, 0, 0, 0]));
+        assert!(!is_namespace_local(&[0, 0, 0, 2_u32.to_be()]));
+        assert!(!is_namespace_local(&[0, 1, 0, 1_u32.to_be()]));
+        assert!(!is_namespace_local(&[0, 0, 0, u32::from_ne_bytes([127, 0, 0, 1])]));
+    }
+
+    #[test]
+    fn keys_have_no_padding_without_a_name() {
+        const ADDRESS: usize = size_of::<Address>();
+        assert_eq!(size_of::<Tuple>(), 2 * ADDRESS + 2 + 2);
+        assert_eq!(size_of::<QueryKey>(), 2 * ADDRESS + 2 + 2 + 2 + 1 + 1 + 4);
+        assert_eq!(size_of::<InFlight>(), 5 * 8 + 5 * 4 + 2 + 2);
+    }
+
+    #[test]
+    fn the_two_ends_of_a_query_have_different_keys() {
+        let end = |role: Role| QueryKey { role: role as u8, ..QueryKey::default() };
+        assert_ne!(end(Role::Client), end(Role::Server));
+        assert_eq!((Role::Client as u8, Role::Server as u8), (0, 1));
+    }
 }

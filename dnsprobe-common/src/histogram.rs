@@ -98,4 +98,24 @@ mod tests {
             assert_eq!(log2((1 << shift) | ((1 << shift) - 1)), shift);
         }
     }
+
+    #[test]
+    fn what_lies_outside_the_range_has_a_bucket_of_its_own_on_either_side() {
+        assert_eq!(bucket(0), 0);
+        assert_eq!(bucket((1 << MIN_BITS) - 1), 0);
+        assert_eq!(bucket(1 << MIN_BITS), 1);
+        assert_eq!(bucket((1 << MAX_BITS) - 1), BUCKETS - 2);
+        assert_eq!(bucket(1 << MAX_BITS), BUCKETS - 1);
+        assert_eq!(lower_bound_ns(0), 0);
+        assert_eq!(upper_bound_ns(BUCKETS - 1), u64::MAX);
+        assert_eq!(lower_bound_ns(usize::MAX), 1 << MAX_BITS);
+    }
+
+    #[test]
+    fn no_bucket_in_the_range_is_wider_than_a_sixteenth() {
+        for b in 1..BUCKETS - 1 {
+            let (low, high) = (lower_bound_ns(b), upper_bound_ns(b));
+            assert!((high - low) * 16 <= low, "bucket {b}: {low}..{high}");
+        }
+    }
 }

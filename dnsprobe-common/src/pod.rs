@@ -2,7 +2,7 @@
 
 use crate::{
     config::{Config, Offsets},
-    event::{Question, Recent, Sent},
+    event::{Answer, Question, Recent, Sent},
     flow::{InFlight, QueryKey, Tuple},
     stats::{Stats, StatsKey},
 };
@@ -14,4 +14,4 @@ macro_rules! pod {
     };
 }
 
-pod!(Config, InFlight, Offsets, QueryKey, Question, Recent, Sent, Stats, StatsKey, Tuple);
+pod!(Answer, Config, InFlight, Offsets, QueryKey, Question, Recent, Sent, Stats, StatsKey, Tuple);

@@ -48,10 +48,11 @@ pub struct Stats {
     pub not_followed: u64,
     /// Answers by response code.
     pub rcodes: [u64; RCODES],
-    /// Client: send to answer queued. Server: query queued to answer sent.
+    /// Client: send to answer read, as the process itself would measure it.
+    /// Server: query queued to answer sent.
     pub latency: Latency,
-    /// Client: answer queued to answer read. Server: query queued to query
-    /// read.
+    /// The part of it spent in the receive queue. Client: answer queued to
+    /// answer read. Server: query queued to query read.
     pub read_delay: Latency,
     /// A process (thread group id) that used this aggregate lately, to name
     /// processes outside any pod.
@@ -82,4 +83,23 @@ impl Health {
     /// Every slot, in order.
     pub const ALL: [Self; 4] =
         [Self::EventsLost, Self::InFlightFull, Self::StatsFull, Self::EntryMissed];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_health_counters_number_is_its_place_in_the_list() {
+        for (slot, health) in (0_u32..).zip(Health::ALL) {
+            assert_eq!(health as u32, slot);
+        }
+    }
+
+    #[test]
+    fn keys_and_counters_have_no_padding_without_a_name() {
+        assert_eq!(size_of::<StatsKey>(), 8 + size_of::<Address>() + 4 + 2 + 1 + 1);
+        assert_eq!(size_of::<Latency>(), 8 + 8 + 4 * BUCKETS);
+        assert_eq!(size_of::<Stats>(), 8 * (3 + RCODES) + 2 * size_of::<Latency>() + 8);
+    }
 }

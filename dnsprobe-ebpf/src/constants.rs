@@ -12,7 +12,6 @@ pub(crate) static OFFSETS: Offsets = Offsets::NONE;
 #[unsafe(no_mangle)]
 pub(crate) static CONFIG: Config = Config {
     nf_hook_slow: [0; 2],
-    skb_consume_udp: [0; 2],
     udp_queue_rcv: [0; 2],
     udpv6_queue_rcv: [0; 2],
     ports: [53, 0, 0, 0],
@@ -24,8 +23,8 @@ pub(crate) static CONFIG: Config = Config {
     drop_has_reason: 0,
     drop_has_socket: 0,
     cgroup_pointer_typed: 0,
-    consume_has_location: 0,
-    sees_queueing: 0,
+    sees_reading: 0,
+    arrives_by_device: 0,
     pad: 0,
 };
 

@@ -7,7 +7,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use dnsprobe_common::{
-    event::{Clash, Recent, Sent},
+    event::{Answer, Clash, Recent, Sent},
     flow::{InFlight, QueryKey, Tuple},
     stats::{Health, Stats, StatsKey},
 };
@@ -30,11 +30,12 @@ pub(crate) static SENT: LruHashMap<QueryKey, Sent> = LruHashMap::with_max_entrie
 #[map]
 pub(crate) static FLOWS: LruHashMap<Tuple, Recent> = LruHashMap::with_max_entries(16_384, 0);
 
-/// The latest answers that reached each client socket (its address and port as
-/// source, nothing as destination), when questions are kept: a resolver that
-/// asked several servers closes its socket after the first answer.
+/// The last answer to each question of a client socket, whichever server gave
+/// it (the key has no server), when questions are kept: a resolver that asked
+/// several servers closes its socket after the first answer.
 #[map]
-pub(crate) static ANSWERED: LruHashMap<Tuple, Recent> = LruHashMap::with_max_entries(16_384, 0);
+pub(crate) static ANSWERED: LruHashMap<QueryKey, Answer> =
+    LruHashMap::with_max_entries(16_384, 0);
 
 /// The aggregates. A full map counts [`Health::StatsFull`].
 #[map]

@@ -66,7 +66,19 @@ impl Dns {
 pub(crate) fn dns<P: Pointer>(skb: P) -> Option<Dns> {
     let head: u64 = skb.field(offset!(sk_buff_head));
     let network: u16 = skb.field(offset!(sk_buff_network_header));
-    let ip = head + u64::from(network);
+    parse(head + u64::from(network))
+}
+
+/// The same where a device has just handed in the packet: its data starts with
+/// the IP header, which no one has marked yet.
+#[inline(always)]
+pub(crate) fn received_dns<P: Pointer>(skb: P) -> Option<Dns> {
+    parse(skb.field(offset!(sk_buff_data)))
+}
+
+/// The DNS packet whose IP header is at `ip`.
+#[inline(always)]
+fn parse(ip: u64) -> Option<Dns> {
     // Not zeroed first: that would cost more than the read.
     let mut words = MaybeUninit::<[u32; V4_WORDS]>::uninit();
     if !read(ip, words.as_mut_ptr(), V4_WORDS * 4) {

@@ -1,7 +1,5 @@
 //! Who a socket or device belongs to: cgroup and network namespace.
 
-use aya_ebpf::helpers::generated::{bpf_get_current_cgroup_id, bpf_get_current_task};
-
 use crate::{
     constants::{config, offset},
     memory::{Pointer, Raw, Typed},
@@ -52,16 +50,6 @@ pub(crate) fn raw(socket: Raw) -> Socket {
     let packed: u64 = socket.field(offset!(sock_cgroup));
     let cgroup = if packed & 1 == 1 { 0 } else { cgroup_id(Raw(packed)) };
     Socket { identity: socket.address(), cgroup, netns: netns(socket, offset!(sock_net)) }
-}
-
-/// Owner of the socket that the current task reads from, as far as the task
-/// tells: not its identity.
-#[inline(always)]
-pub(crate) fn of_current() -> Socket {
-    // SAFETY: no arguments; process context.
-    let (cgroup, task) = unsafe { (bpf_get_current_cgroup_id(), Raw(bpf_get_current_task())) };
-    let namespaces = task.follow(offset!(task_struct_nsproxy));
-    Socket { identity: 0, cgroup, netns: netns(namespaces, offset!(nsproxy_net_ns)) }
 }
 
 /// Inode of the network namespace that a struct's namespace pointer at

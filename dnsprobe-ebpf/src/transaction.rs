@@ -7,7 +7,7 @@ use core::arch::asm;
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid};
 use dnsprobe_common::{
     dns::rcode,
-    event::{EventKind, Finished, Packet, RECENT, Recent},
+    event::{Answer, EventKind, Finished, Packet, RECENT, Recent},
     flow::{InFlight, QueryKey, Role, Tuple, is_namespace_local, state},
     histogram::{BUCKETS, bucket},
     stats::{Health, Latency, Stats, StatsKey},
@@ -163,21 +163,13 @@ fn append(recent: *mut Recent, id: u16, at_ns: u64) {
     }
 }
 
-/// Remembers that a client socket got an answer with this id.
+/// Remembers which server answered this question of a client socket.
 #[inline(always)]
 fn remember_answer(key: &QueryKey, at_ns: u64) {
-    let socket = Tuple {
-        source: key.client,
-        destination: [0; 4],
-        source_port: key.client_port,
-        destination_port: 0,
-    };
-    match ANSWERED.get_ptr_mut(&socket) {
-        Some(recent) => append(recent, key.id, at_ns),
-        None => {
-            let _ = ANSWERED.insert(&socket, &first(key.id, at_ns), ANY);
-        }
-    }
+    let question = QueryKey { server: [0; 4], server_port: 0, ..*key };
+    let answer =
+        Answer { at_ns, server: key.server, server_port: key.server_port, pad: [0; 3] };
+    let _ = ANSWERED.insert(&question, &answer, ANY);
 }
 
 /// The same query again. The first, when unanswered, is told to user space: it
@@ -268,6 +260,18 @@ pub(crate) fn answer_queued(skb: Raw, dns: &Dns, owner: Socket, at_ns: u64) {
     }
 }
 
+/// Client role, tracepoint plan: a device takes an answer. It has arrived when
+/// the device is in the namespace of the socket that asked.
+#[inline(always)]
+pub(crate) fn answer_arrived(dns: &Dns, netns: u32, at_ns: u64) {
+    let key = key(dns, Role::Client, netns);
+    let Some(query) = IN_FLIGHT.get_ptr_mut(&key) else { return };
+    // SAFETY: points into a live map value.
+    if unsafe { (*query).netns } == netns {
+        answered(&key, query, dns.flags, at_ns);
+    }
+}
+
 /// Counts the first answer of a query.
 #[inline(always)]
 fn answered(key: &QueryKey, query: *mut InFlight, flags: u16, at_ns: u64) {
@@ -282,7 +286,9 @@ fn answered(key: &QueryKey, query: *mut InFlight, flags: u16, at_ns: u64) {
         if let Some(stats) = STATS.get_ptr_mut(stats_key(key, (*query).cgroup, (*query).netns)) {
             add(&raw mut (*stats).answered, 1);
             add((&raw mut (*stats).rcodes).cast::<u64>().add(rcode(flags)), 1);
-            observe(&raw mut (*stats).latency, at_ns - (*query).start_ns);
+            if config!(sees_reading) == 0 {
+                observe(&raw mut (*stats).latency, at_ns - (*query).start_ns);
+            }
         }
     }
     if config!(questions) != 0 {
@@ -295,14 +301,16 @@ fn answered(key: &QueryKey, query: *mut InFlight, flags: u16, at_ns: u64) {
 pub(crate) fn answer_read(dns: &Dns, owner: Socket, at_ns: u64) {
     let key = key(dns, Role::Client, owner.netns);
     let Some(query) = IN_FLIGHT.get_ptr_mut(&key) else { return };
-    if config!(sees_queueing) == 0 {
-        answered(&key, query, dns.flags, at_ns);
-    } else {
-        // SAFETY: `query` and `stats` point into live map values.
-        unsafe {
-            if let Some(stats) = STATS.get_ptr_mut(stats_key(&key, (*query).cgroup, (*query).netns))
-                && (*query).middle_ns != 0
-            {
+    // SAFETY: `query` and `stats` point into live map values.
+    unsafe {
+        let queued = (*query).state == state::ANSWERED;
+        if !queued {
+            // The run that should have counted it was missed.
+            answered(&key, query, dns.flags, at_ns);
+        }
+        if let Some(stats) = STATS.get_ptr_mut(stats_key(&key, (*query).cgroup, (*query).netns)) {
+            observe(&raw mut (*stats).latency, at_ns - (*query).start_ns);
+            if queued {
                 observe(&raw mut (*stats).read_delay, at_ns - (*query).middle_ns);
             }
         }
@@ -329,10 +337,6 @@ pub(crate) fn query_queued(dns: &Dns, owner: Socket, at_ns: u64) {
 #[inline(always)]
 pub(crate) fn query_read(dns: &Dns, owner: Socket, at_ns: u64) {
     let key = key(dns, Role::Server, owner.netns);
-    if config!(sees_queueing) == 0 {
-        begin(dns, Role::Server, owner, (bpf_get_current_pid_tgid() >> 32) as u32, at_ns);
-        return;
-    }
     let Some(query) = IN_FLIGHT.get_ptr_mut(&key) else { return };
     // SAFETY: `query` and `stats` point into live map values.
     unsafe {
@@ -363,8 +367,9 @@ pub(crate) fn answer_sent(dns: &Dns, owner: Socket, at_ns: u64) {
     end(&key, query, at_ns);
 }
 
-/// The socket had no room after all: what [`answer_queued`] or
-/// [`query_queued`] counted a moment ago on this processor is taken back.
+/// The packet did not reach its socket after all: what [`answer_queued`] or
+/// [`answer_arrived`] counted a moment ago is taken back; what
+/// [`query_queued`] counted is not followed any further.
 #[inline(always)]
 pub(crate) fn take_back(dns: &Dns, netns: u32) {
     let role = if dns.is_answer() { Role::Client } else { Role::Server };
@@ -377,7 +382,7 @@ pub(crate) fn take_back(dns: &Dns, netns: u32) {
             return;
         };
         if role as u8 == Role::Server as u8 {
-            add(&raw mut (*stats).queries, 1_u64.wrapping_neg());
+            add(&raw mut (*stats).not_followed, 1);
             let _ = IN_FLIGHT.remove(&key);
         } else if (*query).state == state::ANSWERED {
             (*query).state = state::SENT;
@@ -390,15 +395,17 @@ pub(crate) fn take_back(dns: &Dns, netns: u32) {
 /// Both point into live map values.
 #[inline(always)]
 unsafe fn take_back_answer(stats: *mut Stats, query: *mut InFlight) {
-    // SAFETY: see above; the bucket index is below the array's length.
+    // SAFETY: see above; a header carries at most 16 response codes.
     unsafe {
         let minus_one = 1_u64.wrapping_neg();
-        let latency_ns = (*query).middle_ns - (*query).start_ns;
         add(&raw mut (*stats).answered, minus_one);
         add((&raw mut (*stats).rcodes).cast::<u64>().add(rcode((*query).answer_flags)), minus_one);
-        add(&raw mut (*stats).latency.sum_ns, latency_ns.wrapping_neg());
-        if let Some(slot) = bucket_slot(&raw mut (*stats).latency, latency_ns) {
-            add32(slot, minus_one);
+        if config!(sees_reading) == 0 {
+            let latency_ns = (*query).middle_ns - (*query).start_ns;
+            add(&raw mut (*stats).latency.sum_ns, latency_ns.wrapping_neg());
+            if let Some(slot) = bucket_slot(&raw mut (*stats).latency, latency_ns) {
+                add32(slot, minus_one);
+            }
         }
         (*query).middle_ns = 0;
         (*query).answer_flags = 0;

@@ -12,6 +12,8 @@ use serde_json::Value;
 pub struct Observed {
     /// The last snapshot.
     pub last: Snapshot,
+    /// The snapshots before it.
+    pub earlier: Vec<Snapshot>,
     /// Every verdict, near misses included.
     pub verdicts: Vec<Verdict>,
     /// Every transaction (`trace` only).
@@ -54,7 +56,7 @@ pub struct Counts {
     pub lost: BTreeMap<String, u64>,
     pub lost_total: u64,
     pub near_misses: BTreeMap<String, u64>,
-    pub in_flight: u64,
+    pub in_flight: i64,
     pub not_followed: u64,
     pub rcodes: BTreeMap<String, u64>,
     pub latency_seconds: Option<Latency>,
@@ -139,7 +141,7 @@ pub struct Transaction {
 impl Observed {
     /// Read the lines of `dnsprobe top -o json` or `dnsprobe trace -o json`.
     pub fn parse(lines: &[String]) -> Result<Self> {
-        let mut last = None;
+        let mut snapshots: Vec<Snapshot> = Vec::new();
         let mut verdicts = Vec::new();
         let mut transactions = Vec::new();
         for line in lines {
@@ -149,7 +151,7 @@ impl Observed {
             let context = || format!("not as agreed: {line}");
             match value["kind"].as_str() {
                 Some("snapshot") => {
-                    last = Some(serde_json::from_value(value).with_context(context)?)
+                    snapshots.push(serde_json::from_value(value).with_context(context)?);
                 }
                 Some("verdict") => {
                     verdicts.push(serde_json::from_value(value).with_context(context)?)
@@ -160,8 +162,8 @@ impl Observed {
                 _ => bail!("unknown kind in: {line}"),
             }
         }
-        let last = last.context("dnsprobe printed no snapshot")?;
-        Ok(Self { last, verdicts, transactions })
+        let last = snapshots.pop().context("dnsprobe printed no snapshot")?;
+        Ok(Self { last, earlier: snapshots, verdicts, transactions })
     }
 }
 

@@ -30,8 +30,9 @@ pub fn icmp_send_kprobe(ctx: ProbeContext) -> u32 {
     sent(Raw(ctx.arg::<u64>(0).unwrap_or(0)), ctx.arg(1).unwrap_or(0), ctx.arg(2).unwrap_or(0))
 }
 
+/// An ICMP error is sent for `skb`.
 #[inline(always)]
-fn sent(skb: Raw, icmp_type: u32, icmp_code: u32) -> u32 {
+pub(super) fn sent(skb: Raw, icmp_type: u32, icmp_code: u32) -> u32 {
     let Some(dns) = packet::dns(skb) else { return 0 };
     let Some(mut entry) = emit::reserve::<Unreachable>() else { return 0 };
     let record = emit::record(&mut entry);

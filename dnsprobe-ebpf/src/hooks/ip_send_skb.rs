@@ -5,7 +5,7 @@
 //! proto:5.10:net/ipv4/ip_output.c:int ip_send_skb(struct net *net, struct sk_buff *skb)
 //! proto:7.3:(the same)
 //! cost:   other datagrams: one read and the port test
-//! writes: IN_FLIGHT, STATS; QUESTIONS when kept
+//! writes: IN_FLIGHT, STATS; SENT and FLOWS when questions are kept
 //! loss:   full IN_FLIGHT => `not_followed`
 
 use aya_ebpf::{

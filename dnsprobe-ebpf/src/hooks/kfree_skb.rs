@@ -50,6 +50,9 @@ pub fn kfree_skb(ctx: BtfTracePointContext) -> u32 {
     let receiving = socket::raw(receiver);
     if queue_full {
         transaction::take_back(&dns, receiving.netns);
+    } else if config!(arrives_by_device) != 0 && dns.is_answer() {
+        let netns = socket::netns(skb.follow(offset!(sk_buff_dev)), offset!(net_device_net));
+        transaction::take_back(&dns, netns);
     }
     let Some(mut entry) = emit::reserve::<Drop>() else { return 0 };
     let record = emit::record(&mut entry);
@@ -125,7 +128,6 @@ fn queue_full(packet: u64, reason: u32, location: u64, receiver: Raw) -> (bool, 
             }
         }
     }
-    // Without the queueing hook the reason alone says it, and nothing was
-    // counted that would have to be taken back.
-    (config!(sees_queueing) == 0 && config!(drop_has_reason) != 0, receiver)
+    // Without the queueing hook the reason alone says it.
+    (config!(arrives_by_device) != 0 && config!(drop_has_reason) != 0, receiver)
 }

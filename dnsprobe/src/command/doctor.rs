@@ -15,6 +15,7 @@ use super::{EXIT_FOUND, EXIT_OK, Format};
 use crate::{
     identity::{Identity, IdentityOptions},
     kernel::{self, RoleReport, RoleState, Session},
+    output::json,
 };
 
 /// What dnsprobe can see on this kernel: attaches every hook, reports, and
@@ -63,7 +64,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
     });
     let complete = session.roles().iter().all(|r| !matches!(r.state, RoleState::Missing { .. }));
     let report = Report {
-        schema: "dnsprobe/1",
+        schema: json::SCHEMA,
         kind: "doctor",
         kernel: kernel_release(),
         complete,

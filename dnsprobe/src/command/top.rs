@@ -38,7 +38,7 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
     let mut handler: Box<dyn Handler> = match options.watch.output {
-        Format::Json => Box::new(Json),
+        Format::Json => Box::new(Json { transactions: false }),
         Format::Table => Box::new(Table {
             top: Top::new(&node_name(), options.watch.ports.clone()),
             report: Report::new(),
@@ -79,11 +79,17 @@ impl Handler for Table {
 }
 
 /// One object per line; shared with `trace`.
-pub(super) struct Json;
+pub(super) struct Json {
+    /// Whether answered queries are printed too.
+    pub(super) transactions: bool,
+}
 
 impl Handler for Json {
     fn transaction(&mut self, transaction: &Transaction) -> anyhow::Result<()> {
-        Ok(json::write(json::Record::Transaction(transaction), &mut io::stdout().lock())?)
+        if self.transactions {
+            json::write(json::Record::Transaction(transaction), &mut io::stdout().lock())?;
+        }
+        Ok(())
     }
 
     fn verdict(&mut self, verdict: &Verdict) -> anyhow::Result<()> {

@@ -72,7 +72,7 @@ fn parse_rcode_argument(text: &str) -> Result<u8, String> {
 
 pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
     let inner: Box<dyn Handler> = match options.watch.output {
-        Format::Json => Box::new(Json),
+        Format::Json => Box::new(Json { transactions: true }),
         Format::Table => Box::new(Lines {
             terminal: Terminal::of_stdout(),
             report: Report::new(),

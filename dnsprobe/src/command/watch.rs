@@ -16,7 +16,7 @@ use tokio::{
 use super::{WatchOptions, privileges};
 use crate::{
     engine::{Blindness, Engine, Outcome, Transaction, Verdict},
-    identity::{Identify, Identity, IdentityOptions},
+    identity::{Identity, IdentityOptions},
     kernel::{self, RoleState, Session, now_ns},
     stats::{Completeness, Missing, PodStats, Snapshot},
     time::Timestamp,
@@ -214,12 +214,6 @@ impl Watch {
         }
         let identity = &mut self.identity;
         self.stats.read(&reading.stats, identity);
-        let waiting: Vec<_> = reading
-            .in_flight
-            .iter()
-            .map(|(key, role, server)| (identity.owner(*key), *role, *server))
-            .collect();
-        self.stats.set_in_flight(waiting);
         let now = Instant::now();
         let window = now - self.window;
         self.window = now;

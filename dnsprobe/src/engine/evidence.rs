@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     dns::QType,
-    identity::{Identify, Owner, OwnerKey},
+    identity::{Identify, Owner},
     time::Clock,
 };
 
@@ -29,10 +29,11 @@ fn query(seen: &QuerySeen, clock: &Clock) -> Query {
     }
 }
 
-/// An answered query.
+/// An answered query; without `end_ns`, one whose answer was not seen to be
+/// read.
 pub(super) fn transaction(
     seen: &QuerySeen,
-    at_ns: u64,
+    end_ns: Option<u64>,
     identify: &mut dyn Identify,
     clock: &Clock,
 ) -> Transaction {
@@ -40,14 +41,15 @@ pub(super) fn transaction(
         Duration::from_nanos(to_ns.saturating_sub(from_ns)).as_secs_f64()
     };
     let first = seen.middle_ns.map(|middle| seconds(seen.start_ns, middle));
-    let second = seen.middle_ns.map(|middle| seconds(middle, at_ns));
+    let second = seen.middle_ns.zip(end_ns).map(|(middle, end)| seconds(middle, end));
+    let last_ns = end_ns.or(seen.middle_ns).unwrap_or(seen.start_ns);
     Transaction {
-        time: clock.timestamp(at_ns),
+        time: clock.timestamp(last_ns),
         owner: identify.owner(seen.owner),
         role: seen.role,
         query: query(seen, clock),
         rcode: seen.answer_flags.and_then(|flags| u8::try_from(rcode(flags)).ok()),
-        latency_seconds: seconds(seen.start_ns, at_ns),
+        latency_seconds: seconds(seen.start_ns, last_ns),
         parts: match seen.role {
             Role::Client => Parts::Client { answer_queued_seconds: first, read_seconds: second },
             Role::Server => Parts::Server { query_read_seconds: first, answered_seconds: second },
@@ -65,10 +67,14 @@ pub(super) fn verdict(
 ) -> Verdict {
     let seen = with_question(timeline.query, timeline.facts);
     let decisive = decision.decisive.map(|index| &timeline.facts[index]);
-    let clash = timeline.facts.iter().find(|f| matches!(f.kind, FactKind::Clash { .. }));
-    let is_clash =
-        matches!(decision.cause, Cause::ConntrackClash | Cause::ConntrackClashLateAnswer);
-    let other = clash.filter(|_| is_clash).and_then(winner_query);
+    let clash = match decision.cause {
+        Cause::ConntrackClash => decisive,
+        Cause::ConntrackClashLateAnswer => {
+            timeline.facts.iter().find(|f| matches!(f.kind, FactKind::Clash { resolved: true, .. }))
+        }
+        _ => None,
+    };
+    let other = clash.and_then(winner_query);
     let mut evidence = vec![sent_evidence(&seen, clock)];
     if let Some((device, at_ns)) = &seen.device {
         evidence.push(device_evidence(device, *at_ns, clock));
@@ -265,7 +271,7 @@ fn fact_evidence(fact: &Fact, identify: &mut dyn Identify, clock: &Clock) -> Evi
         }
         FactKind::Stray => {
             put("kind", json!("stray-answer"));
-            let owner = packet.owner.map_or_else(OwnerKey::default, |owner| owner);
+            let owner = packet.owner.unwrap_or_default();
             put("socket_owner", json!(identify.owner(owner)));
             format!("{} reached a socket that did not ask that address", packet.tuple)
         }

@@ -5,7 +5,13 @@
 mod evidence;
 mod facts;
 mod observation;
+#[cfg(test)]
+mod properties;
 mod rules;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod transaction;
 mod verdict;
 
@@ -91,7 +97,7 @@ impl Engine {
     /// Says that events were lost up to a moment: until then nothing may be
     /// concluded from the absence of a fact.
     pub fn events_lost(&mut self, at_ns: u64) {
-        self.events_lost_ns = Some(at_ns);
+        self.events_lost_ns = self.events_lost_ns.max(Some(at_ns));
     }
 
     /// Forgets facts older than a moment; queries sent before it have their
@@ -109,8 +115,8 @@ impl Engine {
         sink: &mut dyn FnMut(Outcome),
     ) {
         match observation {
-            Observation::Transaction { query, at_ns } => {
-                let transaction = evidence::transaction(&query, at_ns, identify, clock);
+            Observation::Transaction { query, end_ns } => {
+                let transaction = evidence::transaction(&query, end_ns, identify, clock);
                 sink(Outcome::Transaction(Box::new(transaction)));
             }
             Observation::Unanswered { query, how } => {
@@ -132,7 +138,9 @@ impl Engine {
             sink(Outcome::Verdict(Box::new(verdict)));
         }
         let never_sent = self.never_sent(&fact);
-        self.facts.add(fact);
+        if let Some(at_ns) = self.facts.add(fact) {
+            self.events_lost(at_ns);
+        }
         if let Some(query) = never_sent {
             let owner = identify.owner(query.owner);
             sink(Outcome::Uncounted { owner, server: query.id.server });

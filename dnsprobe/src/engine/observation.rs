@@ -113,7 +113,7 @@ pub struct PacketSeen {
 impl PacketSeen {
     /// The entry, unless an answer came in as a flow of its own: then it is
     /// not the entry of the query.
-    fn query_entry(&self) -> Option<&ConntrackEntry> {
+    pub(super) fn query_entry(&self) -> Option<&ConntrackEntry> {
         self.conntrack
             .as_ref()
             .filter(|entry| !self.is_answer || entry.original.destination != self.tuple.destination)
@@ -230,12 +230,13 @@ pub enum Unanswered {
 /// What the kernel room hands to the engine.
 #[derive(Clone, Debug)]
 pub enum Observation {
-    /// A transaction ended with an answer; `at_ns` is when.
+    /// A transaction ended with an answer.
     Transaction {
         /// The query, its answer flags set.
         query: QuerySeen,
-        /// Kernel time of its end.
-        at_ns: u64,
+        /// When the answer was read (client) or sent (server); `None` when it
+        /// was not seen to be read.
+        end_ns: Option<u64>,
     },
     /// A query got no answer.
     Unanswered {

@@ -17,9 +17,6 @@ pub(crate) struct Conditions<'a> {
     pub(crate) conntrack: Result<(), String>,
     /// The same for IPVS connections.
     pub(crate) ipvs: Result<(), String>,
-    /// Whether an answer's queueing is left out on purpose, because an
-    /// earlier try showed that it cannot be hooked.
-    pub(crate) without_queueing: Option<String>,
 }
 
 /// Attaches the best possible alternative of a role.
@@ -61,7 +58,6 @@ fn unneeded(role: Role) -> Option<RoleState> {
 fn impossible(role: Role, conditions: &Conditions<'_>) -> Option<String> {
     match role {
         Role::ConntrackClash => conditions.conntrack.clone().err(),
-        Role::Queue => conditions.without_queueing.clone(),
         _ => None,
     }
 }

@@ -75,10 +75,10 @@ pub(crate) fn decode(record: &[u8], context: &mut Context<'_>) -> Option<Observa
             let mut query = query_seen(&finished.key, &finished.query, context.devices);
             query.question = question(&finished.question);
             query.command = command(&finished.command);
-            let at_ns = finished.header.at_ns;
+            let end_ns = finished.header.at_ns;
             Some(match kind {
-                EventKind::Transaction => Observation::Transaction { query, at_ns },
-                _ => Observation::Unanswered { query, how: Unanswered::SentAgain(at_ns) },
+                EventKind::Transaction => Observation::Transaction { query, end_ns: Some(end_ns) },
+                _ => Observation::Unanswered { query, how: Unanswered::SentAgain(end_ns) },
             })
         }
         EventKind::Stray => {
@@ -267,26 +267,4 @@ fn read<T: Copy>(record: &[u8]) -> Option<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn short_and_unknown_records_are_skipped() {
-        assert!(read::<Header>(&[0; 15]).is_none());
-        assert!(read::<Header>(&[0; 16]).is_some());
-    }
-
-    #[test]
-    fn mapped_addresses_print_as_ipv4() {
-        let mapped = dnsprobe_common::flow::v4_mapped(u32::from_ne_bytes([10, 0, 0, 1]));
-        assert_eq!(socket(&mapped, 53).to_string(), "10.0.0.1:53");
-    }
-
-    #[test]
-    fn unknown_reasons_print_as_numbers() {
-        let reasons = DropReasons::new(vec![("SKB_DROP_REASON_NO_SOCKET".to_owned(), 3)]);
-        assert_eq!(reasons.name(3).as_deref(), Some("NO_SOCKET"));
-        assert_eq!(reasons.name(900).as_deref(), Some("reason 900"));
-        assert_eq!(reasons.number("NO_SOCKET"), Some(3));
-    }
-}
+mod tests;

@@ -38,6 +38,7 @@ impl Layout {
     fn locate_basic(&mut self, btf: &Btf<'_>) -> Result<(), FieldError> {
         let o = &mut self.offsets;
         o.sk_buff_head = sized(btf, "sk_buff", "head", 8)?;
+        o.sk_buff_data = sized(btf, "sk_buff", "data", 8)?;
         o.sk_buff_network_header = sized(btf, "sk_buff", "network_header", 2)?;
         o.sk_buff_protocol = sized(btf, "sk_buff", "protocol", 2)?;
         o.sk_buff_len = sized(btf, "sk_buff", "len", 4)?;
@@ -46,8 +47,6 @@ impl Layout {
         o.net_device_ifindex = sized(btf, "net_device", "ifindex", 4)?;
         o.net_device_net = sized(btf, "net_device", "nd_net.net", 8)?;
         o.net_inum = sized(btf, "net", "ns.inum", 4)?;
-        o.task_struct_nsproxy = sized(btf, "task_struct", "nsproxy", 8)?;
-        o.nsproxy_net_ns = sized(btf, "nsproxy", "net_ns", 8)?;
         o.sock_net = sized(btf, "sock", "__sk_common.skc_net.net", 8)?;
         o.sock_rcvbuf = sized(btf, "sock", "sk_rcvbuf", 4)?;
         o.sock_rmem_alloc = sized(btf, "sock", "sk_backlog.rmem_alloc", 4)?;

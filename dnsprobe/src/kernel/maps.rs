@@ -7,7 +7,7 @@ use aya::{
     maps::{Array, HashMap, MapData, PerCpuArray, RingBuf},
 };
 use dnsprobe_common::{
-    event::{Recent, Sent},
+    event::{Answer, Recent, Sent},
     flow::{InFlight, QueryKey, Tuple},
     stats::{Health, Stats, StatsKey},
 };
@@ -20,7 +20,7 @@ pub(crate) struct Maps {
     pub(crate) in_flight: HashMap<MapData, QueryKey, InFlight>,
     pub(crate) sent: HashMap<MapData, QueryKey, Sent>,
     pub(crate) flows: HashMap<MapData, Tuple, Recent>,
-    pub(crate) answered: HashMap<MapData, Tuple, Recent>,
+    pub(crate) answered: HashMap<MapData, QueryKey, Answer>,
     pub(crate) stats: HashMap<MapData, StatsKey, Stats>,
     health: PerCpuArray<MapData, u64>,
 }

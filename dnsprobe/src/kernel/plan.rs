@@ -10,7 +10,8 @@ pub enum Role {
     Send,
     /// The same for IPv6.
     SendV6,
-    /// A query or an answer is put on a local socket's queue.
+    /// A query or an answer is put on a local socket's queue, or an answer
+    /// arrives in its socket's namespace.
     Queue,
     /// A process reads it.
     Read,
@@ -75,8 +76,8 @@ impl Role {
         match self {
             Self::Send => "queries sent over IPv4",
             Self::SendV6 => "queries sent over IPv6",
-            Self::Queue => "when an answer arrives; latency then ends when it is read",
-            Self::Read => "how long an answer waits to be read",
+            Self::Queue => "answers",
+            Self::Read => "how long an answer waits to be read; latency then ends when it arrives",
             Self::Drop => "where and why the kernel drops packets",
             Self::NoListener => "queries to ports nobody listens on",
             Self::Transmit => "whether a lost query left the node",
@@ -191,6 +192,7 @@ pub(crate) const fn alternatives(role: Role) -> &'static [Alternative] {
                 &[
                     by(Fentry, &[("udp_enqueue", "__udp_enqueue_schedule_skb")]),
                     by(Kprobe, &[("udp_enqueue_kprobe", "__udp_enqueue_schedule_skb")]),
+                by(BtfTracepoint, &[("netif_receive_skb", "netif_receive_skb")]),
                 ]
             }
         }
@@ -199,8 +201,7 @@ pub(crate) const fn alternatives(role: Role) -> &'static [Alternative] {
                 &[
                     by(Fentry, &[("udp_consume", "skb_consume_udp")]),
                     by(Kprobe, &[("udp_consume_kprobe", "skb_consume_udp")]),
-                    by(BtfTracepoint, &[("consume_skb", "consume_skb")]),
-                ]
+                    ]
             }
         }
         Role::Drop => const { &[by(BtfTracepoint, &[("kfree_skb", "kfree_skb")])] },
@@ -208,7 +209,8 @@ pub(crate) const fn alternatives(role: Role) -> &'static [Alternative] {
             const {
                 &[
                     by(DropReason, &[]),
-                    by(Fentry, &[("icmp_send", "__icmp_send")]),
+                    by(Fentry, &[("icmp_send", "__icmp_send"), ("icmp6_send", "icmp6_send")]),
+                by(Fentry, &[("icmp_send", "__icmp_send")]),
                     by(Kprobe, &[("icmp_send_kprobe", "__icmp_send")]),
                 ]
             }
@@ -242,6 +244,19 @@ pub(crate) const fn alternatives(role: Role) -> &'static [Alternative] {
                     by(
                         KprobePair,
                         &[("ipvs_in", "ip_vs_in_hook"), ("ipvs_verdict", "ip_vs_in_hook")],
+                    ),
+                    by(
+                        KprobePair,
+                        &[
+                            ("ipvs_in", "ip_vs_remote_request4"),
+                            ("ipvs_verdict", "ip_vs_remote_request4"),
+                            ("ipvs_in", "ip_vs_local_request4"),
+                            ("ipvs_verdict", "ip_vs_local_request4"),
+                            ("ipvs_in", "ip_vs_remote_request6"),
+                            ("ipvs_verdict", "ip_vs_remote_request6"),
+                            ("ipvs_in", "ip_vs_local_request6"),
+                            ("ipvs_verdict", "ip_vs_local_request6"),
+                        ],
                     ),
                     by(
                         KprobePair,

@@ -5,8 +5,8 @@ use std::borrow::Borrow;
 
 use aya::maps::{HashMap, MapData};
 use dnsprobe_common::{
-    event::{Recent, Sent},
-    flow::{Address, QueryKey, Role, Tuple, is_namespace_local},
+    event::{Answer, Recent, Sent},
+    flow::{QueryKey, Role, Tuple, is_namespace_local},
 };
 
 use super::decode;
@@ -66,20 +66,22 @@ where
     })
 }
 
-/// When another answer to the same question reached the asking socket after
-/// the query was sent: a resolver that asks several servers at once sends them
-/// all the same id.
+/// How long before a query another server may have answered it already: the
+/// resolver was still sending it to the next one.
+const BEFORE_NS: u64 = 1_000_000_000;
+
+/// When another server's answer to the same question reached the asking
+/// socket: a resolver that asks several servers at once sends them all the
+/// same id.
 pub(crate) fn other_answer_ns<A: Borrow<MapData>>(
-    answered: &HashMap<A, Tuple, Recent>,
-    client: Address,
-    client_port: u16,
-    id: u16,
+    answered: &HashMap<A, QueryKey, Answer>,
+    key: &QueryKey,
     sent_ns: u64,
 ) -> Option<u64> {
-    let socket = Tuple { source: client, source_port: client_port, ..Tuple::default() };
-    let recent = answered.get(&socket, 0).ok()?;
-    let after = recent.at_ns.iter().zip(recent.ids);
-    after.filter(|(at_ns, other)| **at_ns >= sent_ns && *other == id).map(|(at_ns, _)| *at_ns).max()
+    let question = QueryKey { server: [0; 4], server_port: 0, ..*key };
+    let answer = answered.get(&question, 0).ok()?;
+    let other = (answer.server, answer.server_port) != (key.server, key.server_port);
+    (other && answer.at_ns + BEFORE_NS >= sent_ns).then_some(answer.at_ns)
 }
 
 fn last_before(recent: &Recent, before_ns: u64, not: u16) -> Option<u16> {

@@ -2,14 +2,13 @@
 
 use std::{
     fs, io,
-    net::SocketAddr,
     time::{Duration, SystemTime},
 };
 
 use aya::{Btf as AyaBtf, Ebpf, EbpfLoader};
 use dnsprobe_common::{
     config::{Config, MAX_PORTS},
-    flow::{Role as End, state},
+    flow::{InFlight, Role as End, state},
     stats::{Health, Stats, StatsKey},
 };
 use tokio::io::unix::AsyncFd;
@@ -28,9 +27,12 @@ use super::{
 };
 use crate::{
     engine::{Observation, Unanswered},
-    identity::OwnerKey,
     time::Clock,
 };
+
+/// From a device to a socket, or to being dropped, is one run of the network
+/// stack; a tenth of a second is far beyond it.
+const ARRIVED_NS: u64 = 100_000_000;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("DNSPROBE_EBPF_OBJECT"));
 
@@ -84,8 +86,6 @@ pub enum SessionError {
 pub struct Reading {
     /// Aggregates since the start, per pod, server and role.
     pub stats: Vec<(StatsKey, Stats)>,
-    /// Queries still waiting for an answer: whose, which end, who was asked.
-    pub in_flight: Vec<(OwnerKey, End, SocketAddr)>,
     /// Events lost to a full ring buffer.
     pub events_lost: u64,
     /// Queries not followed because the in-flight map was full.
@@ -107,6 +107,7 @@ pub struct Session {
     devices: Devices,
     ipvs: IpvsState,
     clock: Clock,
+    config: Config,
     log: ProgramLog,
 }
 
@@ -126,24 +127,20 @@ impl Session {
         let mut config = config(options, &vmlinux, &layout, &reasons, &mut symbols)?;
         drop(vmlinux);
         let btf = AyaBtf::from_sys_fs().map_err(|error| SessionError::Btf(error.to_string()))?;
-        let mut conditions = Conditions {
+        let conditions = Conditions {
             btf: &btf,
             drop_reasons: config.drop_has_reason != 0,
             conntrack: layout.conntrack.as_ref().map(drop).map_err(ToString::to_string),
             ipvs: layout.ipvs.clone(),
-            without_queueing: None,
         };
         let (mut ebpf, mut roles) = load_and_attach(&config, &layout, &conditions)?;
-        // Whether queueing is seen changes what the other programs do, so a
-        // kernel that refuses it gets them anew.
-        if let Some(RoleState::Missing { reason }) = state_of(&roles, Role::Queue) {
-            conditions.without_queueing = Some(reason.clone());
-            config.sees_queueing = 0;
-            config.skb_consume_udp = symbols.range("skb_consume_udp");
+        // What can be attached changes what the other programs do, so where
+        // the best plan is not possible they are loaded anew.
+        if adapt(&mut config, &roles) {
             drop(ebpf);
             (ebpf, roles) = load_and_attach(&config, &layout, &conditions)?;
         }
-        for role in [Role::Send, Role::Read] {
+        for role in [Role::Send, Role::Queue] {
             if let Some(RoleState::Missing { reason }) = state_of(&roles, role) {
                 return Err(SessionError::Blind(format!("{}: {reason}", role.without())));
             }
@@ -158,7 +155,7 @@ impl Session {
         let devices = Devices::new();
         let clock = Clock::new(SystemTime::now(), now_ns());
         let ipvs = IpvsState::default();
-        Ok(Self { ebpf, maps, roles, reasons, symbols, devices, ipvs, clock, log })
+        Ok(Self { ebpf, maps, roles, reasons, symbols, devices, ipvs, clock, config, log })
     }
 
     /// Every role and how it stands.
@@ -220,23 +217,29 @@ impl Session {
 
     /// Takes queries out of the in-flight map that have waited longer than
     /// `lost_after`: unanswered ones are handed over as lost, answered ones
-    /// that nobody read as transactions.
+    /// that nobody read as transactions. Where reading is not seen, answered
+    /// ones are taken as soon as no drop can follow any more.
     pub fn sweep(&mut self, lost_after: Duration, sink: &mut dyn FnMut(Observation)) {
         let limit_ns = u64::try_from(lost_after.as_nanos()).unwrap_or(u64::MAX);
+        let sees_reading = self.config.sees_reading != 0;
         let now = now_ns();
+        let is_due = |query: &InFlight| {
+            let arrived = !sees_reading
+                && query.state == state::ANSWERED
+                && now.saturating_sub(query.middle_ns) > ARRIVED_NS;
+            arrived || now.saturating_sub(query.start_ns) > limit_ns
+        };
         let maps = self.maps.get_mut();
         let due: Vec<_> = maps
             .in_flight
             .iter()
             .filter_map(Result::ok)
-            .filter(|(_, query)| now.saturating_sub(query.start_ns) > limit_ns)
+            .filter(|(_, query)| is_due(query))
             .collect();
         for (key, _) in due {
             // Read again: an answer may have come since.
             let Ok(query) = maps.in_flight.get(&key, 0) else { continue };
-            if now.saturating_sub(query.start_ns) <= limit_ns
-                || maps.in_flight.remove(&key).is_err()
-            {
+            if !is_due(&query) || maps.in_flight.remove(&key).is_err() {
                 continue;
             }
             let mut seen = decode::query_seen(&key, &query, &mut self.devices);
@@ -247,19 +250,13 @@ impl Session {
                 seen.command = decode::command(&sent.command);
             }
             if key.role == End::Client as u8 {
-                seen.other_answer_ns = super::recent::other_answer_ns(
-                    &maps.answered,
-                    key.client,
-                    key.client_port,
-                    key.id,
-                    query.start_ns,
-                );
+                seen.other_answer_ns =
+                    super::recent::other_answer_ns(&maps.answered, &key, query.start_ns);
             }
             sink(if query.state == state::SENT {
                 Observation::Unanswered { query: seen, how: Unanswered::Expired }
             } else {
-                let at_ns = query.middle_ns;
-                Observation::Transaction { query: seen, at_ns }
+                Observation::Transaction { query: seen, end_ns: None }
             });
         }
     }
@@ -269,19 +266,7 @@ impl Session {
         let missed_runs = self.missed_runs();
         let maps = self.maps.get_ref();
         Reading {
-            stats: maps.stats.iter().filter_map(Result::ok).collect(),
-            in_flight: maps
-                .in_flight
-                .iter()
-                .filter_map(Result::ok)
-                .filter(|(_, query)| query.state == state::SENT)
-                .map(|(key, query)| {
-                    let owner =
-                        OwnerKey { cgroup: query.cgroup, netns: query.netns, tgid: query.tgid };
-                    let end = if key.role == End::Server as u8 { End::Server } else { End::Client };
-                    (owner, end, decode::socket(&key.server, key.server_port))
-                })
-                .collect(),
+            stats: consistent(maps),
             events_lost: maps.health(Health::EventsLost),
             in_flight_full: maps.health(Health::InFlightFull),
             stats_full: maps.health(Health::StatsFull),
@@ -305,6 +290,19 @@ impl Session {
     }
 }
 
+/// Reads every aggregate so that no answer is in it whose query is not: the
+/// programs count on meanwhile, so answers are taken from a first reading and
+/// queries from a second one.
+fn consistent(maps: &Maps) -> Vec<(StatsKey, Stats)> {
+    let mut all: Vec<(StatsKey, Stats)> = maps.stats.iter().filter_map(Result::ok).collect();
+    for (key, stats) in &mut all {
+        if let Ok(later) = maps.stats.get(key, 0) {
+            stats.queries = later.queries;
+        }
+    }
+    all
+}
+
 /// The counter in a program's fdinfo; `None` on kernels that have none.
 fn recursion_misses(fdinfo: &str) -> Option<u64> {
     let line = fdinfo.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?;
@@ -313,6 +311,19 @@ fn recursion_misses(fdinfo: &str) -> Option<u64> {
 
 fn state_of(roles: &[RoleReport], role: Role) -> Option<&RoleState> {
     roles.iter().find(|report| report.role == role).map(|report| &report.state)
+}
+
+/// Fits the configuration to the plan in force; whether it changed.
+fn adapt(config: &mut Config, roles: &[RoleReport]) -> bool {
+    let by_device = matches!(
+        state_of(roles, Role::Queue),
+        Some(RoleState::Attached { mechanism: Mechanism::BtfTracepoint, .. })
+    );
+    let before = *config;
+    config.arrives_by_device = u8::from(by_device);
+    config.sees_reading =
+        u8::from(!matches!(state_of(roles, Role::Read), Some(RoleState::Missing { .. })));
+    *config != before
 }
 
 fn load_and_attach(
@@ -363,8 +374,7 @@ fn config(
         drop_has_reason: u8::from(arguments("kfree_skb") >= 3),
         drop_has_socket: u8::from(arguments("kfree_skb") >= 4),
         cgroup_pointer_typed: u8::from(layout.cgroup_pointer_typed),
-        consume_has_location: u8::from(arguments("consume_skb") >= 2),
-        sees_queueing: 1,
+        sees_reading: 1,
         ..Config::default()
     };
     config.ports[..options.ports.len()].copy_from_slice(&options.ports);

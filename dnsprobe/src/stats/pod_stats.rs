@@ -47,8 +47,7 @@ struct Row {
     owner: Arc<Owner>,
     window: Tally,
     total: Tally,
-    in_flight: u64,
-    /// `in_flight` when the window began.
+    /// In flight when the window began.
     carried_in: u64,
     servers: BTreeMap<SocketAddr, Server>,
     /// The window that last saw anything.
@@ -58,7 +57,6 @@ struct Row {
 #[derive(Debug, Default)]
 struct Server {
     total: Tally,
-    in_flight: u64,
 }
 
 impl PodStats {
@@ -150,25 +148,6 @@ impl PodStats {
         self.tally(owner, role, server.into(), |tally| tally.queries += 1);
     }
 
-    /// Sets the queries that wait now, one item each, in place of those that
-    /// waited before.
-    pub fn set_in_flight(
-        &mut self,
-        waiting: impl IntoIterator<Item = (Arc<Owner>, Role, SocketAddr)>,
-    ) {
-        for row in self.rows.values_mut() {
-            row.in_flight = 0;
-            row.servers.values_mut().for_each(|server| server.in_flight = 0);
-        }
-        for (owner, role, address) in waiting {
-            let row = self.row(&owner, role);
-            row.in_flight += 1;
-            if let Some(server) = row.server(address) {
-                server.in_flight += 1;
-            }
-        }
-    }
-
     /// Ends the window: what it added up to, and the totals. Fills in the
     /// unattributed queries of `completeness`.
     pub fn snapshot(
@@ -225,7 +204,7 @@ impl PodStats {
 
     /// Forgets the owner that has been idle longest, if for long enough.
     fn make_room(&mut self) -> bool {
-        let idle = self.rows.iter().filter(|(_, row)| row.in_flight == 0);
+        let idle = self.rows.iter().filter(|(_, row)| row.total.in_flight() == 0);
         let Some((key, row)) = idle.min_by_key(|(_, row)| row.active) else { return false };
         if self.windows - row.active < IDLE_WINDOWS {
             return false;
@@ -247,7 +226,6 @@ impl Row {
             owner,
             window: Tally::default(),
             total: Tally::default(),
-            in_flight: 0,
             carried_in: 0,
             servers: BTreeMap::new(),
             active: 0,
@@ -284,21 +262,22 @@ impl Row {
 
     fn close(&mut self, role: Role, window_seconds: f64, since_seconds: f64) -> PodCounts {
         let window = std::mem::take(&mut self.window);
-        let carried_in = std::mem::replace(&mut self.carried_in, self.in_flight);
+        let in_flight = self.total.in_flight();
+        let carried_in = std::mem::replace(&mut self.carried_in, in_flight);
         let mut servers: Vec<ServerCounts> = self
             .servers
             .iter()
             .map(|(address, server)| ServerCounts {
                 server: *address,
-                total: server.total.counts(since_seconds, server.in_flight, 0),
+                total: server.total.counts(since_seconds, server.total.in_flight(), 0),
             })
             .collect();
         servers.sort_by_key(|server| std::cmp::Reverse(server.total.queries));
         PodCounts {
             owner: Arc::clone(&self.owner),
             role,
-            window: window.counts(window_seconds, self.in_flight, carried_in),
-            total: self.total.counts(since_seconds, self.in_flight, 0),
+            window: window.counts(window_seconds, in_flight, carried_in),
+            total: self.total.counts(since_seconds, in_flight, 0),
             servers,
         }
     }

@@ -62,7 +62,9 @@ pub struct Counts {
     pub lost_total: u64,
     /// Nothing was lost, but nearly, by cause.
     pub near_misses: BTreeMap<Cause, u64>,
-    /// Waiting for an answer or a verdict at the moment of the snapshot.
+    /// Neither answered nor decided yet: what the conservation law leaves of
+    /// `queries`. Zero once the node has been quiet for longer than a query
+    /// may wait.
     pub in_flight: u64,
     /// Queries not followed to their end because the kernel side was full.
     pub not_followed: u64,
@@ -70,8 +72,9 @@ pub struct Counts {
     pub queries_per_second: f64,
     /// Answers by response code.
     pub rcodes: BTreeMap<Cow<'static, str>, u64>,
-    /// Client: query sent to answer queued on the socket. Server: query queued
-    /// to answer sent. `None` without an answer.
+    /// Client: query sent to answer read, as the process would measure it (to
+    /// answer arrived where reading is not seen). Server: query queued to
+    /// answer sent. `None` without a value.
     pub latency_seconds: Option<LatencySummary>,
     /// Client: answer queued to answer read. Server: query queued to query
     /// read. `None` without a value.

@@ -38,6 +38,13 @@ impl Tally {
         self.read_delay.add_difference(&now.read_delay, before.map(|before| &before.read_delay));
     }
 
+    /// Queries that are neither answered nor decided, of all that came: what
+    /// the conservation law leaves. At rest it must be zero.
+    pub(super) fn in_flight(&self) -> u64 {
+        let lost: u64 = self.lost.values().sum();
+        unsigned(self.queries - self.answered - self.not_followed - lost.cast_signed())
+    }
+
     /// The sums as they are shown. `seconds` is the time they cover,
     /// `carried_in` the queries that were in flight at its start.
     pub(super) fn counts(&self, seconds: f64, in_flight: u64, carried_in: u64) -> Counts {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::message::{self, QueryType};
 use super::query::{PORT, source_address};
-use super::report::{Latency, Report, Unanswered};
+use super::report::{Report, Unanswered};
 
 /// What to ask, and whom.
 #[derive(Clone, Debug, clap::Args, Serialize, Deserialize)]
@@ -61,7 +61,6 @@ pub fn run(args: &Args) -> Result<Report> {
         SocketAddr::new(args.second_server.unwrap_or(args.server), PORT),
     ];
     let mut report = Report::default();
-    let mut rtts = Vec::new();
     let mut sockets = Vec::new();
     for pair in 0..args.pairs {
         let socket = send_pair(args, servers, pair)?;
@@ -80,10 +79,9 @@ pub fn run(args: &Args) -> Result<Report> {
             .collect();
         poll(&mut ready, PollTimeout::try_from(left)?)?;
         for socket in &mut sockets {
-            socket.read(&mut report, &mut rtts);
+            socket.read(&mut report);
         }
     }
-    report.rtt = Latency::of(rtts);
     for socket in sockets {
         report.unanswered.extend(socket.waiting.into_values());
     }
@@ -94,7 +92,6 @@ pub fn run(args: &Args) -> Result<Report> {
 /// One socket with its pair.
 struct PairSocket {
     udp: UdpSocket,
-    start: Instant,
     waiting: HashMap<u16, Unanswered>,
 }
 
@@ -116,18 +113,16 @@ fn send_pair(args: &Args, servers: [SocketAddr; 2], pair: u16) -> Result<PairSoc
     let slices: Vec<_> = messages.iter().map(|message| [IoSlice::new(message)]).collect();
     let addresses = servers.map(|server| Some(SockaddrStorage::from(server)));
     let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(slices.len(), None);
-    let start = Instant::now();
     let sent = sendmmsg(udp.as_raw_fd(), &mut headers, &slices, addresses, [], MsgFlags::empty())?;
     ensure!(sent.count() == 2, "the kernel did not take both queries of a pair");
-    Ok(PairSocket { udp, start, waiting })
+    Ok(PairSocket { udp, waiting })
 }
 
 impl PairSocket {
     /// Take every answer that is there.
-    fn read(&mut self, report: &mut Report, rtts: &mut Vec<f64>) {
+    fn read(&mut self, report: &mut Report) {
         let mut buffer = [0; 1500];
         while let Ok((length, from)) = self.udp.recv_from(&mut buffer) {
-            let end = Instant::now();
             let Some((id, rcode)) = message::response(&buffer[..length]) else {
                 continue;
             };
@@ -136,7 +131,6 @@ impl PairSocket {
                     self.waiting.remove(&id);
                     report.answered += 1;
                     *report.rcodes.entry(rcode.into()).or_default() += 1;
-                    rtts.push((end - self.start).as_secs_f64());
                 }
                 _ => report.alien += 1,
             }

@@ -34,23 +34,6 @@ impl Report {
     pub fn lost(&self) -> u64 {
         self.sent - self.answered
     }
-
-    /// Both reports as one, for a pod whose client ran twice. Percentiles of
-    /// two samples cannot be merged and are dropped.
-    #[must_use]
-    pub fn and(mut self, other: Self) -> Self {
-        self.sent += other.sent;
-        self.answered += other.answered;
-        self.send_errors += other.send_errors;
-        self.refused += other.refused;
-        self.alien += other.alien;
-        for (code, count) in other.rcodes {
-            *self.rcodes.entry(code).or_default() += count;
-        }
-        self.rtt = None;
-        self.unanswered.extend(other.unanswered);
-        self
-    }
 }
 
 /// A query without an answer, by what is on the wire.

@@ -3,7 +3,9 @@
 //! at the end what dnsprobe measured stands beside what the clients measured.
 //! A second dnsprobe with JSON output checks that the story came out as told.
 
+use std::io;
 use std::process::{Command, ExitCode, Stdio};
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -31,6 +33,8 @@ const QUICK: Duration = Duration::from_millis(20);
 const SLOW: Duration = Duration::from_millis(1200);
 /// Longer than the slowest answer of the story.
 const LOST_AFTER: Duration = Duration::from_secs(3);
+/// Time to look at the table between two faults.
+const SCENE: Duration = Duration::from_secs(3);
 const QUEUE: u16 = 7;
 const IPVS_PORT: u16 = 5353;
 const NEAR_MISSES: u64 = 3;
@@ -47,34 +51,41 @@ struct Story<'a> {
 
 /// Tell it; exit code 1 if it did not come out as told.
 pub fn run(programs: &Programs) -> Result<ExitCode> {
-    let start = Instant::now();
+    programs.warm_up()?;
+    println!("building a node with two DNS servers and their clients");
     let node = Node::up(Place::WholeMachine, &cast::ALL)?;
-    let story = Story { node: &node, programs, start };
-    story.say("a node with two DNS servers (20 ms away) and their clients is up");
     services(&SERVERS).load(&node)?;
     ipvs::service(&node, IPVS_DNS, &SERVERS)?;
     ipvs::keep_stale_connections(&node)?;
+    let mut story = Story { node: &node, programs, start: Instant::now() };
     story.delay(QUICK, QUICK)?;
+    println!("starting dnsprobe");
     let checking =
         Watch::start(&programs.dnsprobe, Mode::Top, LOST_AFTER, node.directories(), None)?;
     let table = story.start_table()?;
+    story.start = Instant::now();
     story.tell(checking, table)
 }
 
 impl Story<'_> {
     fn tell(&self, checking: Watch, table: Process) -> Result<ExitCode> {
         let mut expectation = Expectation::default();
-        let steady = query::Args { interval_ms: 80, ..query::Args::new(DNS, 150) };
+        self.say("all is well: the pods resolve, both DNS servers are 20 ms away");
+        let steady = query::Args { interval_ms: 80, ..query::Args::new(DNS, 220) };
         let healthy = self.measured(&CART, &steady)?;
         let pace = Pace::Every(Duration::from_millis(400));
-        let go = self.resolve(&API, Resolver::Go, 1, 25, pace)?;
+        let go = self.resolve(&API, Resolver::Go, 1, 50, pace)?;
         let before = self.measured(&IPVS_CLIENT, &from_kept_port(10))?.report()?;
         expectation.healthy(&IPVS_CLIENT.label(), &before)?;
 
+        sleep(SCENE);
         self.near_misses(&mut expectation)?;
+        sleep(SCENE);
         let late = self.late_answers(&mut expectation)?;
+        sleep(SCENE);
         let left = self.scale_in()?;
         let stale = self.measured(&IPVS_CLIENT, &from_kept_port(5))?;
+        sleep(SCENE);
         self.colliding_replies(left, &mut expectation)?;
         expectation.loses(&IPVS_CLIENT.label(), &stale.report()?, "ipvs-stale-backend")?;
 
@@ -133,6 +144,7 @@ impl Story<'_> {
         // A is answered; AAAA's answer comes back untranslated.
         let report = Report { sent: 2 * LATE_ANSWERS, answered: LATE_ANSWERS, ..Report::default() };
         expectation.loses(&FRONTEND.label(), &report, "conntrack-clash-late-answer")?;
+        expectation.near_misses(&FRONTEND.label(), "conntrack-clash-resolved", LATE_ANSWERS);
         Ok(clients)
     }
 
@@ -162,7 +174,7 @@ impl Story<'_> {
         let asked =
             self.resolve(&TWO_NAMESERVERS, Resolver::Musl, 2, MUSL_LOOKUPS, pace)?.report()?;
         let lookups = u64::from(MUSL_LOOKUPS);
-        let report = Report { answered: asked.sent - 2 * lookups, rtt: None, ..asked };
+        let report = Report { answered: asked.sent - 2 * lookups, ..asked };
         expectation.loses(&TWO_NAMESERVERS.label(), &report, "conntrack-clash")?;
         if merges_after_queue(Kernel::running()?) {
             expectation.near_misses(&TWO_NAMESERVERS.label(), "conntrack-clash-resolved", lookups);
@@ -182,15 +194,20 @@ impl Story<'_> {
         Ok(())
     }
 
-    /// dnsprobe as the user sees it, straight to our own standard output.
+    /// dnsprobe as the user sees it. Through a pipe it prints one table after
+    /// another instead of redrawing one, so that the story stays readable
+    /// between them.
     fn start_table(&self) -> Result<Process> {
         let mut command = Command::new(&self.programs.dnsprobe);
         command
             .args(["top", "--interval", "5s", "--lost-after"])
             .arg(format!("{}ms", LOST_AFTER.as_millis()))
             .stdin(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let child = command.spawn().context("cannot start dnsprobe")?;
+        let mut child = command.spawn().context("cannot start dnsprobe")?;
+        let mut tables = child.stdout.take().context("dnsprobe's output is a pipe")?;
+        thread::spawn(move || io::copy(&mut tables, &mut io::stdout()));
         let mut table = Process::new("dnsprobe top", child);
         table.wait_for("dnsprobe: watching", Duration::from_secs(60))?;
         Ok(table)

@@ -18,6 +18,10 @@ pub struct Args {
     /// Scenario to run; all when not given. Repeatable.
     #[arg(long = "scenario", value_name = "NAME")]
     scenarios: Vec<String>,
+    /// The machine's clock counts instructions: run also the scenarios that
+    /// compare times closely.
+    #[arg(long)]
+    exact_clock: bool,
     /// Directory for dnsprobe's output, one file per scenario.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -38,6 +42,7 @@ pub fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
         fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
     }
     let start = Instant::now();
+    programs.warm_up()?;
     let node = Node::up(Place::WholeMachine, &cast::ALL)?;
     println!(
         "mini node with {} pods on kernel {kernel}  ({:.1} s)",
@@ -50,7 +55,7 @@ pub fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
         let output = args.out.as_ref().map(|out| out.join(format!("{}.jsonl", scenario.name)));
         let stage = Stage { node: &node, programs, kernel, output };
         let name = scenario.name;
-        match play(scenario, &stage) {
+        match play(scenario, &stage, args.exact_clock) {
             End::Passed => {
                 passed += 1;
                 println!("ok    {name}  ({:.1} s)", start.elapsed().as_secs_f64());
@@ -72,9 +77,12 @@ pub fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn play(scenario: &Scenario, stage: &Stage<'_>) -> End {
+fn play(scenario: &Scenario, stage: &Stage<'_>, exact_clock: bool) -> End {
     if let Some(reason) = scenario.kernels.refusal(stage.kernel) {
         return End::Skipped(reason);
+    }
+    if scenario.exact_clock && !exact_clock {
+        return End::Skipped("needs --exact-clock, on a machine whose clock counts instructions");
     }
     let problems = match scenario.run(stage) {
         Ok(problems) => problems,
@@ -104,6 +112,7 @@ fn choose(names: &[String]) -> Result<Vec<&'static Scenario>> {
 /// Names, kernels and what happens.
 pub fn list() {
     for scenario in scenarios::ALL {
-        println!("{:28} {:14} {}", scenario.name, scenario.kernels, scenario.about);
+        let clock = if scenario.exact_clock { " (needs --exact-clock)" } else { "" };
+        println!("{:28} {:14} {}{clock}", scenario.name, scenario.kernels, scenario.about);
     }
 }

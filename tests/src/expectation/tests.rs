@@ -142,6 +142,24 @@ fn a_broken_conservation_law_is_found_in_any_row() {
 }
 
 #[test]
+fn a_broken_conservation_law_is_found_in_an_earlier_snapshot() {
+    let bad = with("in_flight", json!(-1));
+    let mut text = lines(&[bad], &[]);
+    text.extend(lines(&[row(POD)], &good_verdicts()));
+    let found = expectation().problems(&Observed::parse(&text).unwrap());
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("-1 in flight"));
+}
+
+#[test]
+fn a_query_in_flight_at_rest_is_found() {
+    let mut waiting = with("in_flight", json!(1));
+    waiting["total"]["queries"] = json!(3);
+    let found = problems(&[waiting], &good_verdicts());
+    assert!(found.iter().any(|p| p.contains("1 still in flight at rest")), "{found:?}");
+}
+
+#[test]
 fn overflows_are_found() {
     let mut text = lines(&[row(POD)], &good_verdicts());
     let last = text.last_mut().unwrap();

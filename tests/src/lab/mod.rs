@@ -14,21 +14,10 @@ pub mod kernel;
 pub mod node;
 pub mod pod;
 pub mod process;
+pub mod programs;
 pub mod server;
 pub mod shell;
 
-use std::path::PathBuf;
-
 pub use node::Node;
 pub use pod::Pod;
-
-/// Programs the lab runs.
-#[derive(Clone, Debug)]
-pub struct Programs {
-    /// The dnsprobe under test.
-    pub dnsprobe: PathBuf,
-    /// Directory of the compiled resolver clients.
-    pub clients: PathBuf,
-    /// This very binary, for its client and hold subcommands.
-    pub lab: PathBuf,
-}
+pub use programs::Programs;

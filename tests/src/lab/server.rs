@@ -10,6 +10,8 @@ use anyhow::Result;
 use super::pod::Pod;
 use super::process::Process;
 
+/// The server's program.
+pub(super) const PROGRAM: &str = "dnsmasq";
 /// A name every server knows, with A and AAAA.
 pub const NAME: &str = "cart.shop.svc.cluster.local.";
 /// A name in the cluster's domain that does not exist.
@@ -26,7 +28,7 @@ pub struct Options {
 
 /// Start a server in `pod` and wait until it serves.
 pub fn start(pod: &Pod, options: &Options) -> Result<Process> {
-    let mut command = Command::new("dnsmasq");
+    let mut command = Command::new(PROGRAM);
     let name = NAME.trim_end_matches('.');
     command.args([
         "--keep-in-foreground",

@@ -17,6 +17,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "late-answer",
     about: "the answer comes after the client has closed its socket",
     kernels: Kernels::All,
+    exact_clock: false,
     run,
 };
 

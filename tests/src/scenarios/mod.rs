@@ -13,6 +13,7 @@ mod healthy;
 mod ipv6;
 mod ipvs_stale_backend;
 mod late_answer;
+mod latency;
 mod musl_two_nameservers;
 mod no_listener;
 mod policy_drop;
@@ -41,6 +42,9 @@ pub struct Scenario {
     pub about: &'static str,
     /// Kernels it runs on.
     pub kernels: Kernels,
+    /// Whether it compares times so closely that the machine's clock must
+    /// count instructions (`cargo xtask vm --icount`).
+    pub exact_clock: bool,
     run: fn(&Stage<'_>) -> Result<Outcome>,
 }
 
@@ -112,6 +116,7 @@ pub const ALL: &[Scenario] = &[
     healthy::SCENARIO,
     musl_two_nameservers::SCENARIO,
     trace::SCENARIO,
+    latency::SCENARIO,
     conntrack_clash::SCENARIO,
     conntrack_clash_musl::SCENARIO,
     conntrack_clash_snat::SCENARIO,

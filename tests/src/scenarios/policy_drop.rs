@@ -19,6 +19,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "policy-drop",
     about: "netfilter rules drop queries and answers: FORWARD, raw, nftables, the pod's own",
     kernels: Kernels::All,
+    exact_clock: false,
     run,
 };
 

@@ -14,6 +14,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "remote-silence",
     about: "queries leave the node and nothing comes back",
     kernels: Kernels::All,
+    exact_clock: false,
     run,
 };
 

@@ -20,6 +20,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
     name: "trace",
     about: "every transaction of two pods is told, with name, type, rcode and latency",
     kernels: Kernels::All,
+    exact_clock: false,
     run,
 };
 

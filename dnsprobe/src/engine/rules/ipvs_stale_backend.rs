@@ -22,3 +22,42 @@ pub(super) fn decide(timeline: &Timeline<'_>) -> Option<Decision> {
         decisive: Some(decisive),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::testing::{
+        CONFIRMED, Case, backend, fact, ipvs_drop, netfilter_drop, service,
+    };
+
+    #[test]
+    fn a_drop_on_a_connection_to_a_real_server_that_is_gone_is_proof() {
+        let decision = decide(&Case::of([fact(ipvs_drop(false))]).timeline()).unwrap();
+        assert_eq!(decision.cause, Cause::IpvsStaleBackend);
+        assert_eq!(
+            decision.summary,
+            "IPVS dropped the query: source port 40000 still belongs to a connection to real server 10.244.0.3:53, which the service no longer has."
+        );
+    }
+
+    #[test]
+    fn the_ipvs_drop_stands_before_the_netfilter_drop_it_shows_through() {
+        let drop = || fact(netfilter_drop()).tracked(service(10), backend(3)).status(CONFIRMED);
+        assert_eq!(Case::of([fact(ipvs_drop(false)), drop()]).cause(), Cause::IpvsStaleBackend);
+        assert_eq!(Case::of([drop(), fact(ipvs_drop(false))]).cause(), Cause::IpvsStaleBackend);
+    }
+
+    #[test]
+    fn a_real_server_the_service_still_has_is_not_stale() {
+        let case = Case::of([fact(ipvs_drop(true)), fact(netfilter_drop())]);
+        assert_eq!(decide(&case.timeline()), None);
+        assert_eq!(case.cause(), Cause::Unexplained);
+    }
+
+    #[test]
+    fn a_drop_whose_connection_is_not_known_stays_unexplained() {
+        let unknown = FactKind::IpvsDrop { backend: None };
+        let case = Case::of([fact(unknown), fact(netfilter_drop())]);
+        assert_eq!(case.cause(), Cause::Unexplained);
+    }
+}

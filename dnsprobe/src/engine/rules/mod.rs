@@ -90,9 +90,92 @@ impl<'a> Timeline<'a> {
     fn may_miss_events(&self) -> bool {
         self.events_lost_ns.is_some_and(|at_ns| at_ns >= self.query.start_ns)
     }
+
+    /// Whether a fact is a port unreachable from the place the packet was sent
+    /// to. A netfilter rule sends the same (REJECT's default): then the rule's
+    /// own drop of the packet was seen, or would not have been.
+    fn is_port_unreachable(&self, error: &Fact) -> bool {
+        // RFC 792 and RFC 4443 section 3.1.
+        let wanted = if error.packet.tuple.destination.is_ipv4() { (3, 3) } else { (1, 4) };
+        let FactKind::Unreachable { icmp_type, icmp_code } = error.kind else { return false };
+        let rejected = self.facts.iter().any(|fact| {
+            fact.packet.is_answer == error.packet.is_answer
+                && matches!(fact.kind, FactKind::Drop { netfilter: true, .. })
+        });
+        (icmp_type, icmp_code) == wanted
+            && !(rejected || self.blindness.drops || self.may_miss_events())
+    }
 }
 
 /// "query" or "answer".
 fn direction(fact: &Fact) -> &'static str {
     if fact.packet.is_answer { "answer" } else { "query" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::testing::{
+        Case, SECOND, SENT, answer_fact, backend, device, device_queue_drop, fact, ipvs_drop,
+        lost_clash, netfilter_drop, no_socket, queue_full, resolved_clash, service, table_full,
+    };
+
+    fn summary(facts: impl IntoIterator<Item = Fact>) -> String {
+        let decision = Case::of(facts).decision();
+        assert_eq!(decision.cause, Cause::Unexplained);
+        decision.summary
+    }
+
+    #[test]
+    fn what_is_not_explained_says_what_was_seen_last() {
+        let cases: [(Fact, &str); 6] = [
+            (fact(device_queue_drop()), "dropped at __dev_queue_xmit+0x7d1 (QDISC_DROP), which"),
+            (fact(FactKind::ConfirmDrop), "conntrack refused to confirm its entry"),
+            (fact(FactKind::IpvsDrop { backend: None }), "IPVS dropped it"),
+            (answer_fact(FactKind::Stray, backend(2)), "from an address it did not ask"),
+            (fact(FactKind::Unreachable { icmp_type: 3, icmp_code: 1 }), "type 3 code 1 answered"),
+            (resolved_clash(), "its conntrack entry clashed and was kept"),
+        ];
+        for (fact, expected) in cases {
+            let summary = summary([fact]);
+            assert!(summary.contains(expected), "{summary}");
+        }
+        assert!(summary([]).contains("nothing was seen to happen to it"));
+        let last = summary([fact(FactKind::ConfirmDrop), fact(device_queue_drop())]);
+        assert!(last.contains("QDISC_DROP"), "{last}");
+    }
+
+    #[test]
+    fn a_kernel_without_reasons_is_said_to_have_none() {
+        let mut drop = device_queue_drop();
+        if let FactKind::Drop { reason, .. } = &mut drop {
+            *reason = None;
+        }
+        assert!(summary([fact(drop)]).contains("this kernel names no reason"));
+    }
+
+    #[test]
+    fn every_loss_has_a_case_that_ends_in_it() {
+        let mut silent = Case::of([]);
+        silent.query.device = Some((device(true), SENT));
+        let late = answer_fact(FactKind::Stray, backend(2)).at(SENT + 2 * SECOND);
+        let mut seen: Vec<Cause> = [
+            Case::of([lost_clash()]),
+            Case::of([resolved_clash(), late]),
+            Case::of([fact(table_full())]),
+            Case::of([fact(ipvs_drop(false))]),
+            Case::of([fact(queue_full(1, 1))]),
+            Case::of([fact(netfilter_drop())]),
+            Case::of([fact(no_socket())]),
+            Case::of([answer_fact(no_socket(), service(10))]),
+            Case::of([]),
+            silent,
+        ]
+        .iter()
+        .map(Case::cause)
+        .collect();
+        seen.sort_unstable();
+        let losses: Vec<Cause> = Cause::ALL.into_iter().filter(|cause| cause.is_loss()).collect();
+        assert_eq!(seen, losses);
+    }
 }

@@ -62,3 +62,102 @@ fn could_be_something_else(packet: &PacketSeen, timeline: &Timeline<'_>) -> bool
     let ipvs = blind.ipvs && !packet.is_answer;
     confirm || full || ipvs
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::testing::{
+        AFTER_SOURCE_NAT, BEFORE_SOURCE_NAT, Case, SENT, answer_fact, backend, device,
+        device_queue_drop, fact, ipvs_drop, lost_clash, netfilter_drop, resolved_clash, service,
+        table_full,
+    };
+    use crate::engine::{Device, Fact};
+
+    fn forwarded() -> Fact {
+        let mut fact =
+            fact(netfilter_drop()).tracked(service(10), backend(2)).status(BEFORE_SOURCE_NAT);
+        fact.packet.device = Some(device(false));
+        fact
+    }
+
+    fn confirming() -> Fact {
+        forwarded().status(AFTER_SOURCE_NAT)
+    }
+
+    #[test]
+    fn a_netfilter_drop_that_nothing_else_explains_is_a_rules() {
+        let decision = decide(&Case::of([forwarded()]).timeline()).unwrap();
+        assert_eq!(decision.cause, Cause::PolicyDrop);
+        assert_eq!(
+            decision.summary,
+            "A netfilter rule dropped the query at device eth0 (nf_hook_slow+0xa5)."
+        );
+    }
+
+    #[test]
+    fn the_place_is_named_as_well_as_it_is_known() {
+        let mut elsewhere = forwarded();
+        elsewhere.packet.device = Some(Device { name: None, ..device(false) });
+        let place = |fact: Fact| Case::of([fact]).decision().summary;
+        assert!(place(elsewhere).contains("query at device 3 of network namespace 4000 ("));
+        assert!(
+            place(fact(netfilter_drop()).owned()).contains("on its way out of the sender's socket")
+        );
+        assert!(place(answer_fact(netfilter_drop(), service(10))).contains("dropped the answer ("));
+    }
+
+    #[test]
+    fn a_drop_for_another_reason_is_not_netfilters() {
+        let case = Case::of([fact(device_queue_drop())]);
+        assert_eq!(decide(&case.timeline()), None);
+        assert_eq!(case.cause(), Cause::Unexplained);
+    }
+
+    #[test]
+    fn what_else_drops_in_netfilters_name_is_not_a_rule() {
+        let others = [
+            fact(FactKind::ConfirmDrop),
+            fact(FactKind::IpvsDrop { backend: None }),
+            fact(ipvs_drop(true)),
+            lost_clash(),
+        ];
+        for other in others {
+            assert_eq!(decide(&Case::of([other, forwarded()]).timeline()), None);
+        }
+        assert_eq!(decide(&Case::of([fact(table_full())]).timeline()), None);
+    }
+
+    #[test]
+    fn a_near_miss_does_not_excuse_a_rule() {
+        assert_eq!(Case::of([resolved_clash(), forwarded()]).cause(), Cause::PolicyDrop);
+    }
+
+    #[test]
+    fn lost_events_may_have_told_of_something_else() {
+        assert_eq!(Case::of([forwarded()]).events_lost(SENT).cause(), Cause::Unexplained);
+        assert_eq!(Case::of([forwarded()]).events_lost(SENT - 1).cause(), Cause::PolicyDrop);
+    }
+
+    #[test]
+    fn without_the_confirm_hook_only_drops_before_confirmation_are_a_rules() {
+        let cause = |fact| Case::of([fact]).blind(|b| b.confirm = true).cause();
+        assert_eq!(cause(forwarded()), Cause::PolicyDrop);
+        assert_eq!(cause(confirming()), Cause::Unexplained);
+        assert_eq!(cause(forwarded().status(CONFIRMED | AFTER_SOURCE_NAT)), Cause::PolicyDrop);
+        assert_eq!(Case::of([confirming()]).cause(), Cause::PolicyDrop);
+    }
+
+    #[test]
+    fn without_the_table_hook_only_drops_of_tracked_packets_are_a_rules() {
+        let cause = |fact| Case::of([fact]).blind(|b| b.table_full = true).cause();
+        assert_eq!(cause(forwarded()), Cause::PolicyDrop);
+        assert_eq!(cause(fact(netfilter_drop())), Cause::Unexplained);
+    }
+
+    #[test]
+    fn without_the_ipvs_hook_only_drops_of_answers_are_a_rules() {
+        let cause = |fact| Case::of([fact]).blind(|b| b.ipvs = true).cause();
+        assert_eq!(cause(forwarded()), Cause::Unexplained);
+        assert_eq!(cause(answer_fact(netfilter_drop(), service(10))), Cause::PolicyDrop);
+    }
+}

@@ -28,3 +28,66 @@ pub(super) fn decide(timeline: &Timeline<'_>) -> Option<Decision> {
         decisive: None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::FactKind;
+    use crate::engine::testing::{
+        Case, MS, SENT, answer_fact, backend, device, device_queue_drop, fact, resolved_clash,
+    };
+
+    fn left() -> Case {
+        let mut case = Case::of([]);
+        case.query.device = Some((device(true), SENT + MS));
+        case
+    }
+
+    #[test]
+    fn a_query_that_left_the_node_and_met_nothing_since_met_silence() {
+        let decision = decide(&left().timeline()).unwrap();
+        assert_eq!(decision.cause, Cause::RemoteSilence);
+        assert_eq!(decision.decisive, None);
+        assert_eq!(
+            decision.summary,
+            "The query left this node through eth0 1.000 ms after it was sent; nothing came back and nothing here dropped it."
+        );
+    }
+
+    #[test]
+    fn a_query_that_stayed_or_was_not_seen_to_leave_is_unexplained() {
+        let mut stayed = left();
+        stayed.query.device = Some((device(false), SENT + MS));
+        assert_eq!(stayed.cause(), Cause::Unexplained);
+        assert_eq!(Case::of([]).cause(), Cause::Unexplained);
+    }
+
+    #[test]
+    fn any_fact_breaks_the_silence() {
+        let facts = [
+            resolved_clash(),
+            answer_fact(FactKind::Stray, backend(2)),
+            fact(device_queue_drop()),
+            fact(FactKind::ConfirmDrop),
+        ];
+        for fact in facts {
+            let mut case = left();
+            case.facts.push(fact);
+            assert_eq!(case.cause(), Cause::Unexplained);
+        }
+    }
+
+    #[test]
+    fn silence_is_not_heard_while_events_are_lost() {
+        assert_eq!(left().events_lost(SENT + 2 * MS).cause(), Cause::Unexplained);
+        assert_eq!(left().events_lost(SENT).cause(), Cause::Unexplained);
+        assert_eq!(left().events_lost(SENT - 1).cause(), Cause::RemoteSilence);
+    }
+
+    #[test]
+    fn silence_is_not_heard_without_the_hooks_that_would_break_it() {
+        assert_eq!(left().blind(|b| b.drops = true).cause(), Cause::Unexplained);
+        assert_eq!(left().blind(|b| b.transmit = true).cause(), Cause::Unexplained);
+        assert_eq!(left().blind(|b| b.ipvs = true).cause(), Cause::RemoteSilence);
+    }
+}

@@ -1,0 +1,399 @@
+//! Records made by hand, as the kernel programs would write them.
+
+use std::cell::RefCell;
+
+use dnsprobe_common::{
+    dns::QUESTION_LEN,
+    flow::{self, v4_mapped},
+};
+use proptest::{collection::vec, prelude::*};
+
+use super::*;
+use crate::dns::QType;
+
+const AT_NS: u64 = 77_000_000_000;
+const NOT_SPECIFIED: u32 = 2;
+const NO_SOCKET: u32 = 3;
+const NETFILTER_DROP: u32 = 12;
+
+/// Decodes with this machine's symbols and devices, and no memory of
+/// queries but one.
+struct Room {
+    reasons: DropReasons,
+    symbols: Symbols,
+    devices: Devices,
+    ipvs: IpvsState,
+}
+
+impl Room {
+    fn new() -> Self {
+        let reasons = [
+            ("SKB_DROP_REASON_NOT_SPECIFIED", NOT_SPECIFIED),
+            ("SKB_DROP_REASON_NO_SOCKET", NO_SOCKET),
+            ("SKB_DROP_REASON_NETFILTER_DROP", NETFILTER_DROP),
+        ];
+        Self {
+            reasons: DropReasons::new(
+                reasons.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            ),
+            symbols: Symbols::open(),
+            devices: Devices::new(),
+            ipvs: IpvsState::default(),
+        }
+    }
+
+    /// Also returns what was asked of the memory of queries.
+    fn decode_asking(&mut self, record: &[u8]) -> (Option<Observation>, Vec<(u64, u16)>) {
+        let mut asked = Vec::new();
+        let mut recent = |_: &RawTuple, before_ns, not| {
+            asked.push((before_ns, not));
+            Some(query_seen(&key(), &in_flight_query(), &mut Devices::new()))
+        };
+        let mut context = Context {
+            reasons: &self.reasons,
+            symbols: &mut self.symbols,
+            devices: &mut self.devices,
+            ipvs: &mut self.ipvs,
+            recent: &mut recent,
+        };
+        let observation = decode(record, &mut context);
+        (observation, asked)
+    }
+
+    fn decode(&mut self, record: &[u8]) -> Option<Observation> {
+        self.decode_asking(record).0
+    }
+
+    fn fact(&mut self, record: &[u8]) -> Fact {
+        match self.decode(record) {
+            Some(Observation::Fact(fact)) => *fact,
+            other => panic!("no fact: {other:?}"),
+        }
+    }
+}
+
+fn bytes<T: Copy>(value: &T) -> &[u8] {
+    // SAFETY: every T used is repr(C), made of integers only and without
+    // implicit padding, so all its bytes are initialised.
+    unsafe { std::slice::from_raw_parts((&raw const *value).cast(), size_of::<T>()) }
+}
+
+fn v4(last: u8) -> Address {
+    v4_mapped(u32::from_ne_bytes([10, 0, 0, last]))
+}
+
+fn raw_tuple(from: u8, to: u8) -> RawTuple {
+    RawTuple {
+        source: v4(from),
+        destination: v4(to),
+        source_port: 40_000 + u16::from(from),
+        destination_port: 53,
+    }
+}
+
+fn text(tuple: Tuple) -> String {
+    tuple.to_string()
+}
+
+fn raw_question() -> Raw {
+    let mut question = Raw { len: 12, bytes: [0xaa; QUESTION_LEN], pad: 0 };
+    question.bytes[..12].copy_from_slice(b"\x01a\x04test\x00\x00\x1c\x00\x01");
+    question
+}
+
+fn key() -> QueryKey {
+    QueryKey {
+        client: v4(1),
+        server: v4(2),
+        client_port: 40_001,
+        server_port: 53,
+        id: 4660,
+        role: Role::Client as u8,
+        pad: 0,
+        netns: 0,
+    }
+}
+
+fn in_flight_query() -> InFlight {
+    InFlight {
+        start_ns: 5,
+        middle_ns: 0,
+        device_ns: 8,
+        cgroup: 11,
+        socket: 0x1000,
+        netns: 4011,
+        tgid: 123,
+        device_ifindex: 9,
+        device_netns: 0,
+        state: state::SENT,
+        answer_flags: 0x8183,
+        question_len: 12,
+    }
+}
+
+fn packet(kind: EventKind) -> Packet {
+    Packet {
+        header: Header { kind: kind as u32, cpu: 3, at_ns: AT_NS },
+        cgroup: 11,
+        socket: 0x1000,
+        netns: 4011,
+        ifindex: 0,
+        tuple: raw_tuple(1, 2),
+        id: 4660,
+        flags: 0x0100,
+        has_conntrack: 1,
+        has_query: 0,
+        pad: 0,
+        conntrack_status: 0x1a8,
+        original: raw_tuple(1, 2),
+        reply: raw_tuple(3, 1),
+        query: in_flight_query(),
+        question: raw_question(),
+    }
+}
+
+fn raw_drop(reason: u32, location: u64) -> Drop {
+    Drop {
+        packet: packet(EventKind::Drop),
+        location,
+        receiver_cgroup: 22,
+        table_full_ns: 0,
+        reason,
+        queue_full: 0,
+        receiver_rmem_bytes: 4_608,
+        receiver_rcvbuf_bytes: 2_304,
+        receiver_netns: 4_022,
+        pad: 0,
+    }
+}
+
+fn finished(kind: EventKind) -> Finished {
+    Finished {
+        header: Header { kind: kind as u32, cpu: 0, at_ns: AT_NS },
+        key: key(),
+        pad: 0,
+        query: in_flight_query(),
+        command: *b"dns\x1bq\0rubbish!!!",
+        question: raw_question(),
+    }
+}
+
+#[test]
+fn a_record_shorter_than_its_struct_is_skipped() {
+    let mut room = Room::new();
+    for kind in EventKind::ALL {
+        let header = Header { kind: kind as u32, cpu: 0, at_ns: 0 };
+        assert!(room.decode(bytes(&header)).is_none(), "{kind:?}");
+    }
+    assert!(read::<Header>(&[0; 15]).is_none());
+    assert!(read::<Header>(&[0; 16]).is_some());
+}
+
+#[test]
+fn a_record_of_a_kind_that_is_not_known_is_skipped() {
+    let mut raw = packet(EventKind::Stray);
+    raw.header.kind = 999;
+    assert!(Room::new().decode(bytes(&raw)).is_none());
+}
+
+#[test]
+fn a_finished_transaction_has_its_query_its_end_and_a_printable_command() {
+    let mut raw = finished(EventKind::Transaction);
+    raw.query.state = state::ANSWERED;
+    raw.query.middle_ns = 6;
+    raw.key.role = Role::Server as u8;
+    let Some(Observation::Transaction { query, end_ns }) = Room::new().decode(bytes(&raw)) else {
+        panic!("no transaction");
+    };
+    assert_eq!(end_ns, Some(AT_NS));
+    assert_eq!(query.id.client.to_string(), "10.0.0.1:40001");
+    assert_eq!(query.id.server.to_string(), "10.0.0.2:53");
+    assert_eq!((query.id.id, query.role), (4660, Role::Server));
+    assert_eq!(query.owner, OwnerKey { cgroup: 11, netns: 4011, tgid: 123 });
+    assert_eq!((query.start_ns, query.middle_ns), (5, Some(6)));
+    assert_eq!(query.answer_flags, Some(0x8183));
+    assert_eq!(query.device.map(|(device, at)| (device.ifindex, at)), Some((9, 8)));
+    assert_eq!(query.question.map(|q| q.qtype), Some(QType::AAAA));
+    let command = query.command.unwrap();
+    assert!(command.starts_with("dns") && command.is_ascii(), "{command}");
+    assert!(!command.contains('\x1b') && !command.contains("rubbish"), "{command}");
+}
+
+#[test]
+fn a_superseded_query_is_unanswered_until_it_was_sent_again() {
+    let mut raw = finished(EventKind::Superseded);
+    raw.query.device_ns = 0;
+    raw.command = [0; 16];
+    let Some(Observation::Unanswered { query, how }) = Room::new().decode(bytes(&raw)) else {
+        panic!("not unanswered");
+    };
+    assert_eq!(how, Unanswered::SentAgain(AT_NS));
+    assert_eq!((query.role, query.middle_ns, query.answer_flags), (Role::Client, None, None));
+    assert!(query.device.is_none() && query.command.is_none());
+}
+
+#[test]
+fn a_stray_answer_keeps_everything_of_its_packet() {
+    let mut raw = packet(EventKind::Stray);
+    raw.flags = 0x8180;
+    raw.tuple = raw_tuple(3, 1);
+    raw.has_query = 1;
+    let Fact { packet, kind } = Room::new().fact(bytes(&raw));
+    assert!(matches!(kind, FactKind::Stray));
+    assert_eq!((packet.at_ns, packet.cpu, packet.id), (AT_NS, 3, 4660));
+    assert!(packet.is_answer);
+    assert_eq!(text(packet.tuple), "udp 10.0.0.3:40003 -> 10.0.0.1:53");
+    let entry = packet.conntrack.unwrap();
+    assert_eq!(text(entry.original), "udp 10.0.0.1:40001 -> 10.0.0.2:53");
+    assert_eq!(text(entry.reply), "udp 10.0.0.3:40003 -> 10.0.0.1:53");
+    assert_eq!(entry.status, 0x1a8);
+    assert_eq!(packet.owner, Some(OwnerKey { cgroup: 11, netns: 4011, tgid: 0 }));
+    assert!(packet.device.is_none());
+    let query = packet.query.unwrap();
+    assert_eq!(query.id.server.to_string(), "10.0.0.2:53");
+    assert_eq!(query.owner.tgid, 123);
+    assert_eq!(query.question, packet.question);
+}
+
+#[test]
+fn what_a_packet_does_not_have_is_not_made_up() {
+    let mut raw = packet(EventKind::Stray);
+    (raw.socket, raw.has_conntrack, raw.ifindex) = (0, 0, 9);
+    raw.question.len = u16::try_from(QUESTION_LEN).unwrap() + 1;
+    let Fact { packet, .. } = Room::new().fact(bytes(&raw));
+    assert!(!packet.is_answer);
+    assert!(packet.owner.is_none() && packet.conntrack.is_none());
+    assert!(packet.query.is_none() && packet.question.is_none());
+    assert_eq!(packet.device.map(|d| (d.ifindex, d.netns)), Some((9, 4011)));
+}
+
+#[test]
+fn a_drop_is_understood_by_its_reason() {
+    let mut room = Room::new();
+    let mut understood = |reason| match room.fact(bytes(&raw_drop(reason, 0x10))).kind {
+        FactKind::Drop { reason, location, netfilter, no_socket, table_full_ns, queue_full } => {
+            assert_eq!(location, "0x10");
+            assert!(table_full_ns.is_none() && queue_full.is_none());
+            (reason, netfilter, no_socket)
+        }
+        other => panic!("no drop: {other:?}"),
+    };
+    let named = |name: &str| Some(name.to_owned());
+    assert_eq!(understood(NETFILTER_DROP), (named("NETFILTER_DROP"), true, false));
+    assert_eq!(understood(NO_SOCKET), (named("NO_SOCKET"), false, true));
+    assert_eq!(understood(NOT_SPECIFIED), (named("NOT_SPECIFIED"), false, false));
+    assert_eq!(understood(900), (named("reason 900"), false, false));
+    assert_eq!(understood(0), (None, false, false));
+}
+
+#[test]
+fn without_reasons_a_drop_in_nf_hook_slow_is_netfilters() {
+    let mut room = Room::new();
+    room.reasons = DropReasons::default();
+    // Zero where this machine hides its addresses: then it must not match.
+    let [start, _] = room.symbols.range("nf_hook_slow");
+    let fact = room.fact(bytes(&raw_drop(NETFILTER_DROP, start + 1)));
+    let FactKind::Drop { reason, netfilter, .. } = fact.kind else { panic!("no drop") };
+    assert_eq!((reason, netfilter), (None, start != 0));
+}
+
+#[test]
+fn a_drop_keeps_the_full_table_and_the_full_queue() {
+    let mut raw = raw_drop(NETFILTER_DROP, 0x10);
+    (raw.table_full_ns, raw.queue_full) = (AT_NS - 5, 1);
+    let FactKind::Drop { table_full_ns, queue_full, .. } = Room::new().fact(bytes(&raw)).kind
+    else {
+        panic!("no drop");
+    };
+    assert_eq!(table_full_ns, Some(AT_NS - 5));
+    let owner = OwnerKey { cgroup: 22, netns: 4_022, tgid: 0 };
+    let full = QueueFull { owner, used_bytes: 4_608, buffer_bytes: 2_304 };
+    assert_eq!(queue_full, Some(full));
+}
+
+#[test]
+fn an_icmp_error_keeps_type_and_code() {
+    let raw = Unreachable { packet: packet(EventKind::Unreachable), icmp_type: 3, icmp_code: 1 };
+    let kind = Room::new().fact(bytes(&raw)).kind;
+    assert!(matches!(kind, FactKind::Unreachable { icmp_type: 3, icmp_code: 1 }), "{kind:?}");
+}
+
+#[test]
+fn a_clash_asks_for_the_winners_query_and_knows_its_end() {
+    let entry = Entry { original: raw_tuple(4, 2), reply: raw_tuple(3, 4), status: 8, pad: 0 };
+    for (verdict, kept) in [(0, false), (1, true), (4, false)] {
+        let raw = Clash { packet: packet(EventKind::Clash), winner: entry, verdict, pad: 0 };
+        let (observation, asked) = Room::new().decode_asking(bytes(&raw));
+        assert_eq!(asked, [(AT_NS, 4660)]);
+        let Some(Observation::Fact(fact)) = observation else { panic!("no fact") };
+        let FactKind::Clash { winner, winner_query, resolved } = fact.kind else {
+            panic!("no clash");
+        };
+        assert_eq!(text(winner.original), "udp 10.0.0.4:40004 -> 10.0.0.2:53");
+        assert_eq!((winner.status, resolved), (8, kept));
+        assert_eq!(winner_query.unwrap().id.id, 4660);
+    }
+}
+
+#[test]
+fn a_refusal_to_confirm_is_just_that() {
+    let raw = Confirm { packet: packet(EventKind::ConfirmDrop) };
+    assert!(matches!(Room::new().fact(bytes(&raw)).kind, FactKind::ConfirmDrop));
+}
+
+#[test]
+fn an_ipvs_drop_has_the_real_server_of_its_connection() {
+    let mut raw = Ipvs {
+        packet: packet(EventKind::IpvsDrop),
+        backend: v4(3),
+        backend_port: 53,
+        connection_known: 1,
+        backend_available: 0,
+        backend_weight: 1,
+    };
+    let FactKind::IpvsDrop { backend } = Room::new().fact(bytes(&raw)).kind else {
+        panic!("no IPVS drop");
+    };
+    let address = SocketAddr::from(([10, 0, 0, 3], 53));
+    assert_eq!(backend, Some(Backend { address, available: false, weight: Some(1) }));
+    // This machine's IPVS knows no such connection either.
+    raw.connection_known = 0;
+    let kind = Room::new().fact(bytes(&raw)).kind;
+    assert!(matches!(kind, FactKind::IpvsDrop { backend: None }), "{kind:?}");
+}
+
+#[test]
+fn mapped_addresses_print_as_ipv4_and_others_as_ipv6() {
+    assert_eq!(socket(&v4(1), 53).to_string(), "10.0.0.1:53");
+    let v6 = [0xfd00_0000_u32.to_be(), 0, 0, 5_u32.to_be()];
+    assert_eq!(socket(&v6, 53).to_string(), "[fd00::5]:53");
+    assert!(!flow::is_namespace_local(&v6));
+}
+
+#[test]
+fn reasons_are_found_by_name() {
+    let reasons = Room::new().reasons;
+    assert_eq!(reasons.number("NO_SOCKET"), Some(NO_SOCKET));
+    assert_eq!(reasons.number("ABSENT"), None);
+}
+
+#[test]
+fn any_bytes_of_any_length_are_safe_to_decode() {
+    let room = RefCell::new(Room::new());
+    let kind = prop_oneof![
+        9 => proptest::sample::select(EventKind::ALL.to_vec()).prop_map(|kind| kind as u32),
+        1 => any::<u32>(),
+    ];
+    let longest = size_of::<Clash>() + 8;
+    let any_bytes = (kind, vec(any::<u8>(), 0..longest)).prop_map(|(kind, mut record)| {
+        for (to, from) in record.iter_mut().zip(kind.to_ne_bytes()) {
+            *to = from;
+        }
+        record
+    });
+    proptest!(|(record in any_bytes, offset in 0..8_usize)| {
+        // Unaligned on purpose.
+        room.borrow_mut().decode(record.get(offset..).unwrap_or_default());
+        room.borrow_mut().decode(&record);
+    });
+}
