@@ -90,7 +90,7 @@ pub struct Config {
     /// to the socket takes it back.
     pub arrives_by_device: u8,
     /// Padding, zero.
-    pub pad: u8,
+    pub pad: [u8; 5],
 }
 
 const _: () = assert!(size_of::<Config>() == 80);

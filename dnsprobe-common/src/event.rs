@@ -272,11 +272,11 @@ pub struct Finished {
 
 const _: () = assert!(size_of::<Header>() == 16);
 const _: () = assert!(size_of::<Question>() == 264);
-const _: () = assert!(size_of::<Packet>() % 8 == 0);
-const _: () = assert!(size_of::<Drop>() % 8 == 0);
-const _: () = assert!(size_of::<Clash>() % 8 == 0);
-const _: () = assert!(size_of::<Ipvs>() % 8 == 0);
-const _: () = assert!(size_of::<Finished>() % 8 == 0);
+const _: () = assert!(size_of::<Packet>().is_multiple_of(8));
+const _: () = assert!(size_of::<Drop>().is_multiple_of(8));
+const _: () = assert!(size_of::<Clash>().is_multiple_of(8));
+const _: () = assert!(size_of::<Ipvs>().is_multiple_of(8));
+const _: () = assert!(size_of::<Finished>().is_multiple_of(8));
 
 #[cfg(test)]
 mod tests {

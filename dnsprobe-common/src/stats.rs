@@ -63,7 +63,7 @@ pub struct Stats {
 
 const _: () = assert!(size_of::<StatsKey>() == 32);
 const _: () = assert!(size_of::<Latency>() == 16 + 4 * BUCKETS);
-const _: () = assert!(size_of::<Stats>() % 8 == 0);
+const _: () = assert!(size_of::<Stats>().is_multiple_of(8));
 
 /// Slots of the health counters: what the programs could not do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

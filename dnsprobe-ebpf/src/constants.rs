@@ -25,7 +25,7 @@ pub(crate) static CONFIG: Config = Config {
     cgroup_pointer_typed: 0,
     sees_reading: 0,
     arrives_by_device: 0,
-    pad: 0,
+    pad: [0; 5],
 };
 
 /// 1 once every hook is attached. A query that begins before is not followed:

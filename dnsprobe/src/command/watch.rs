@@ -171,7 +171,12 @@ impl Watch {
     /// Decides queries that have waited too long. Events come first, because
     /// they hold the reasons.
     fn sweep(&mut self, lost_after: Duration) {
-        let Self { session, engine, identity, outcomes, .. } = self;
+        let Self { session, engine, identity, outcomes, events_lost, .. } = self;
+        let lost = session.events_lost();
+        if lost > *events_lost {
+            *events_lost = lost;
+            engine.events_lost(now_ns());
+        }
         let clock = session.clock();
         session.sweep(lost_after, &mut |observation| {
             engine.observe(observation, identity, &clock, &mut |outcome| outcomes.push(outcome));
@@ -208,10 +213,6 @@ impl Watch {
 
     fn snapshot(&mut self) -> Snapshot {
         let reading = self.session.read();
-        if reading.events_lost > self.events_lost {
-            self.events_lost = reading.events_lost;
-            self.engine.events_lost(now_ns());
-        }
         let identity = &mut self.identity;
         self.stats.read(&reading.stats, identity);
         let now = Instant::now();

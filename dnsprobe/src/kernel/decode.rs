@@ -128,7 +128,7 @@ fn drop_kind(raw: &Drop, context: &mut Context<'_>) -> FactKind {
         },
         no_socket: reason.as_deref() == Some("NO_SOCKET"),
         table_full_ns: (raw.table_full_ns != 0).then_some(raw.table_full_ns),
-        queue_full: (raw.queue_full != 0).then(|| QueueFull {
+        queue_full: (raw.queue_full != 0).then_some(QueueFull {
             owner: OwnerKey { cgroup: raw.receiver_cgroup, netns: raw.receiver_netns, tgid: 0 },
             used_bytes: raw.receiver_rmem_bytes,
             buffer_bytes: raw.receiver_rcvbuf_bytes,

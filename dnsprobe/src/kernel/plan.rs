@@ -192,7 +192,7 @@ pub(crate) const fn alternatives(role: Role) -> &'static [Alternative] {
                 &[
                     by(Fentry, &[("udp_enqueue", "__udp_enqueue_schedule_skb")]),
                     by(Kprobe, &[("udp_enqueue_kprobe", "__udp_enqueue_schedule_skb")]),
-                by(BtfTracepoint, &[("netif_receive_skb", "netif_receive_skb")]),
+                    by(BtfTracepoint, &[("netif_receive_skb", "netif_receive_skb")]),
                 ]
             }
         }
@@ -201,7 +201,7 @@ pub(crate) const fn alternatives(role: Role) -> &'static [Alternative] {
                 &[
                     by(Fentry, &[("udp_consume", "skb_consume_udp")]),
                     by(Kprobe, &[("udp_consume_kprobe", "skb_consume_udp")]),
-                    ]
+                ]
             }
         }
         Role::Drop => const { &[by(BtfTracepoint, &[("kfree_skb", "kfree_skb")])] },
@@ -210,7 +210,7 @@ pub(crate) const fn alternatives(role: Role) -> &'static [Alternative] {
                 &[
                     by(DropReason, &[]),
                     by(Fentry, &[("icmp_send", "__icmp_send"), ("icmp6_send", "icmp6_send")]),
-                by(Fentry, &[("icmp_send", "__icmp_send")]),
+                    by(Fentry, &[("icmp_send", "__icmp_send")]),
                     by(Kprobe, &[("icmp_send_kprobe", "__icmp_send")]),
                 ]
             }

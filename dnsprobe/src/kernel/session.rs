@@ -261,6 +261,12 @@ impl Session {
         }
     }
 
+    /// Events lost so far to a full ring buffer.
+    #[must_use]
+    pub fn events_lost(&self) -> u64 {
+        self.maps.get_ref().health(Health::EventsLost)
+    }
+
     /// Reads every counter.
     pub fn read(&mut self) -> Reading {
         let missed_runs = self.missed_runs();

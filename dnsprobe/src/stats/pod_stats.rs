@@ -204,8 +204,8 @@ impl PodStats {
 
     /// Forgets the owner that has been idle longest, if for long enough.
     fn make_room(&mut self) -> bool {
-        let idle = self.rows.iter().filter(|(_, row)| row.total.in_flight() == 0);
-        let Some((key, row)) = idle.min_by_key(|(_, row)| row.active) else { return false };
+        let oldest = self.rows.iter().min_by_key(|(_, row)| row.active);
+        let Some((key, row)) = oldest else { return false };
         if self.windows - row.active < IDLE_WINDOWS {
             return false;
         }

@@ -5,10 +5,10 @@
 
 use std::io;
 use std::process::{Command, ExitCode, Stdio};
-use std::thread::{self, sleep};
+use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use nix::sys::signal::Signal;
 
 use crate::client::resolver::Resolver;
@@ -23,8 +23,8 @@ use crate::lab::dnsprobe::{Mode, Watch};
 use crate::lab::firewall::{Balance, Rules};
 use crate::lab::kernel::{Kernel, merges_after_queue};
 use crate::lab::node::Place;
-use crate::lab::pod::Spec;
 use crate::lab::process::Process;
+use crate::lab::spec::Spec;
 use crate::lab::{Node, Programs, bridge, hold, ipvs, server};
 use crate::observed::Observed;
 
@@ -49,6 +49,22 @@ struct Story<'a> {
     start: Instant,
 }
 
+/// A dnsprobe whose tables are passed on.
+struct Table {
+    process: Process,
+    output: JoinHandle<io::Result<()>>,
+}
+
+impl Table {
+    /// Let it print its last table and the verdicts.
+    fn finish(self) -> Result<()> {
+        self.process.signal(Signal::SIGINT)?;
+        self.process.finish(Duration::from_secs(15))?;
+        self.output.join().map_err(|_| anyhow!("passing the tables on panicked"))??;
+        Ok(())
+    }
+}
+
 /// Tell it; exit code 1 if it did not come out as told.
 pub fn run(programs: &Programs) -> Result<ExitCode> {
     programs.warm_up()?;
@@ -68,7 +84,7 @@ pub fn run(programs: &Programs) -> Result<ExitCode> {
 }
 
 impl Story<'_> {
-    fn tell(&self, checking: Watch, table: Process) -> Result<ExitCode> {
+    fn tell(&self, checking: Watch, table: Table) -> Result<ExitCode> {
         let mut expectation = Expectation::default();
         self.say("all is well: the pods resolve, both DNS servers are 20 ms away");
         let steady = query::Args { interval_ms: 80, ..query::Args::new(DNS, 220) };
@@ -97,8 +113,7 @@ impl Story<'_> {
         }
         self.say("all clients are done");
         let observed = checking.finish()?;
-        table.signal(Signal::SIGINT)?;
-        table.finish(Duration::from_secs(15))?;
+        table.finish()?;
         println!("\nmeasured by dnsprobe and by the client itself, servers 20 ms away:");
         print_latency(&observed, &CART, &healthy)?;
         print_latency(&observed, &IPVS_CLIENT, &before)?;
@@ -197,7 +212,7 @@ impl Story<'_> {
     /// dnsprobe as the user sees it. Through a pipe it prints one table after
     /// another instead of redrawing one, so that the story stays readable
     /// between them.
-    fn start_table(&self) -> Result<Process> {
+    fn start_table(&self) -> Result<Table> {
         let mut command = Command::new(&self.programs.dnsprobe);
         command
             .args(["top", "--interval", "5s", "--lost-after"])
@@ -207,10 +222,10 @@ impl Story<'_> {
             .stderr(Stdio::piped());
         let mut child = command.spawn().context("cannot start dnsprobe")?;
         let mut tables = child.stdout.take().context("dnsprobe's output is a pipe")?;
-        thread::spawn(move || io::copy(&mut tables, &mut io::stdout()));
-        let mut table = Process::new("dnsprobe top", child);
-        table.wait_for("dnsprobe: watching", Duration::from_secs(60))?;
-        Ok(table)
+        let output = thread::spawn(move || io::copy(&mut tables, &mut io::stdout()).map(drop));
+        let mut process = Process::new("dnsprobe top", child);
+        process.wait_for("dnsprobe: watching", Duration::from_secs(60))?;
+        Ok(Table { process, output })
     }
 
     fn measured(&self, spec: &Spec, args: &query::Args) -> Result<Client> {

@@ -18,7 +18,7 @@ use crate::lab::clients::{Lookup, Pace};
 use crate::lab::dnsprobe::{Mode, Watch};
 use crate::lab::firewall::{Balance, Rules};
 use crate::lab::node::Place;
-use crate::lab::pod::{Spec, Wiring};
+use crate::lab::spec::{Spec, Wiring};
 use crate::lab::{Node, Programs, server};
 use crate::observed::Observed;
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use super::node::Node;
-use super::pod::{BRIDGE, Spec};
+use super::spec::{BRIDGE, Spec};
 
 /// `ip` command that enters a pod's link-layer address on the node for good.
 /// Nobody on the bridge answers ARP: only these entries count.

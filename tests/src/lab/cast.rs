@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::pod::{Spec, Wiring};
+use super::spec::{Spec, Wiring};
 
 const fn pod(namespace: &'static str, name: &'static str, number: u8, wiring: Wiring) -> Spec {
     Spec { namespace, name, number, wiring }

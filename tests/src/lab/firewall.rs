@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use anyhow::Result;
 
 use super::node::Node;
-use super::pod::{BRIDGE_SUBNET, Spec};
+use super::spec::{BRIDGE_SUBNET, Spec};
 
 /// How a service chooses a backend for a new flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use anyhow::{Context, Result};
 
 use super::node::Node;
-use super::pod::Spec;
+use super::spec::Spec;
 
 /// Sysctls as kube-proxy sets them.
 const SYSCTLS: [&str; 5] = [

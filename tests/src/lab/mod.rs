@@ -17,6 +17,7 @@ pub mod process;
 pub mod programs;
 pub mod server;
 pub mod shell;
+pub mod spec;
 
 pub use node::Node;
 pub use pod::Pod;

@@ -8,10 +8,11 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::firewall::Rules;
-use super::pod::{self, BRIDGE, BRIDGE_ADDRESS, Directories, Pod, Spec, Wiring};
+use super::pod::{self, Directories, Pod};
 use super::process::Process;
 use super::server;
 use super::shell::Namespace;
+use super::spec::{BRIDGE, BRIDGE_ADDRESS, Spec, Wiring};
 use super::{bridge, cast};
 
 /// Which machine plays the node.

@@ -11,12 +11,13 @@ use super::{Kernels, Outcome, Scenario};
 use crate::client::pair;
 use crate::client::resolver::Resolver;
 use crate::expectation::Expectation;
+use crate::lab::bridge;
 use crate::lab::cast::{CART, COREDNS_0, COREDNS_1, DNS, FRONTEND};
 use crate::lab::clients::{Lookup, Pace};
 use crate::lab::conntrack::Counters;
 use crate::lab::firewall::{Balance, Rules};
 use crate::lab::server::NAME;
-use crate::lab::{bridge, pod::Spec};
+use crate::lab::spec::Spec;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "conntrack-clash-resolved",

@@ -16,8 +16,8 @@ use crate::lab::cast::{
 };
 use crate::lab::clients::{Lookup, Pace};
 use crate::lab::firewall::{Balance, Rules};
-use crate::lab::pod::Spec;
 use crate::lab::server::{self, MISSING_NAME, NAME};
+use crate::lab::spec::Spec;
 use crate::observed::Observed;
 
 pub(super) const SCENARIO: Scenario = Scenario {

@@ -11,7 +11,7 @@ use crate::client::query;
 use crate::lab::clients::Client;
 use crate::lab::dnsprobe::{Mode, Watch};
 use crate::lab::kernel::Kernel;
-use crate::lab::pod::Spec;
+use crate::lab::spec::Spec;
 use crate::lab::{Node, Pod, Programs};
 
 /// After this time without an answer a query is lost, unless a scenario says

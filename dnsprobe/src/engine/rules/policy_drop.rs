@@ -12,6 +12,7 @@ use crate::engine::{Cause, FactKind, PacketSeen};
 /// `enum ip_conntrack_status`, include/uapi/linux/netfilter/nf_conntrack_common.h.
 const CONFIRMED: u32 = 1 << 3;
 const SRC_NAT_DONE: u32 = 1 << 7;
+const DST_NAT_DONE: u32 = 1 << 8;
 
 pub(super) fn decide(timeline: &Timeline<'_>) -> Option<Decision> {
     let others = timeline.facts.iter().any(|fact| {
@@ -50,9 +51,13 @@ pub(super) fn decide(timeline: &Timeline<'_>) -> Option<Decision> {
 fn could_be_something_else(packet: &PacketSeen, timeline: &Timeline<'_>) -> bool {
     let blind = timeline.blindness;
     let confirm = match &packet.conntrack {
-        // Confirming comes after source NAT, for entries not yet confirmed.
+        // Confirming comes after source NAT. A new flow that has been through
+        // destination NAT only has not come that far; one that has been through
+        // no NAT at all may be where none is set up.
         Some(entry) => {
-            blind.confirm && entry.status & CONFIRMED == 0 && entry.status & SRC_NAT_DONE != 0
+            let before_source_nat =
+                entry.status & DST_NAT_DONE != 0 && entry.status & SRC_NAT_DONE == 0;
+            blind.confirm && entry.status & CONFIRMED == 0 && !before_source_nat
         }
         None => false,
     };
