@@ -422,9 +422,9 @@ unsafe fn bucket_slot(latency: *mut Latency, ns: u64) -> Option<*mut u32> {
     // The compiler knows that the index is in bounds and would drop the test
     // below; verifiers before 6.12 do not know it. The mask changes nothing
     // and hides that knowledge.
-    const { assert!(BUCKETS <= 0x1ff) };
+    const { assert!(BUCKETS <= 0x3ff) };
     // SAFETY: plain arithmetic.
-    unsafe { asm!("{0} &= 0x1ff", inout(reg) index, options(nostack)) };
+    unsafe { asm!("{0} &= 0x3ff", inout(reg) index, options(nostack)) };
     if index >= BUCKETS as u64 {
         return None;
     }

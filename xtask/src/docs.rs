@@ -16,11 +16,15 @@ enum Source {
     Xtask,
     /// `dnsprobe generate-docs NAME`. xtask cannot call the library: the
     /// dnsprobe crate only compiles after xtask built the kernel programs.
-    #[expect(dead_code, reason = "the first such page comes with its generator")]
     Dnsprobe(&'static str),
 }
 
-const PAGES: &[(&str, Source)] = &[("docs/xtask.md", Source::Xtask)];
+const PAGES: &[(&str, Source)] = &[
+    ("docs/causes.md", Source::Dnsprobe("causes")),
+    ("docs/cli.md", Source::Dnsprobe("cli")),
+    ("docs/hooks.md", Source::Dnsprobe("hooks")),
+    ("docs/xtask.md", Source::Xtask),
+];
 
 const HELP_WIDTH: usize = 90;
 

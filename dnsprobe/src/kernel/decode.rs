@@ -10,10 +10,10 @@ use dnsprobe_common::{
         Clash, Confirm, Drop, Entry, EventKind, Finished, Header, Ipvs, Packet, Question as Raw,
         Unreachable,
     },
-    flow::{Address, InFlight, QueryKey, Role, Tuple as RawTuple, state},
+    flow::{Address, InFlight, QueryKey, Role, Tuple as RawTuple, is_namespace_local, state},
 };
 
-use super::{devices::Devices, ipvs::IpvsState, symbols::Symbols};
+use super::{devices::Devices, ipvs::IpvsState, recent::Remembered, symbols::Symbols};
 use crate::{
     dns::Question,
     engine::{
@@ -30,8 +30,8 @@ pub(crate) struct Context<'a> {
     pub(crate) symbols: &'a mut Symbols,
     pub(crate) devices: &'a mut Devices,
     pub(crate) ipvs: &'a mut IpvsState,
-    /// The latest query of a flow sent before a moment, other than one id.
-    pub(crate) recent: &'a mut dyn FnMut(&RawTuple, u64, u16) -> Option<QuerySeen>,
+    /// Queries sent a short while ago.
+    pub(crate) recent: &'a dyn Remembered,
 }
 
 /// This kernel's drop reasons by number (`enum skb_drop_reason`, 5.17).
@@ -140,9 +140,9 @@ fn drop_kind(raw: &Drop, context: &mut Context<'_>) -> FactKind {
 
 fn clash_kind(raw: &Clash, context: &mut Context<'_>) -> FactKind {
     const NF_ACCEPT: u32 = 1;
-    let before_ns = raw.packet.header.at_ns;
-    // The loser itself has the same flow when both went to one address.
-    let winner_query = (context.recent)(&raw.winner.original, before_ns, raw.packet.id);
+    let winner = &raw.winner.original;
+    let loser = (*winner == raw.packet.original).then_some(raw.packet.id);
+    let winner_query = context.recent.creator(winner, raw.packet.header.at_ns, loser);
     FactKind::Clash {
         winner: entry(&raw.winner),
         winner_query: winner_query.map(Box::new),
@@ -190,8 +190,11 @@ fn packet_seen(raw: &Packet, context: &mut Context<'_>) -> PacketSeen {
     };
     if raw.has_query != 0 {
         let id = QueryId { client: packet.client(), server: packet.server(), id: raw.id };
+        let flow = if raw.has_conntrack != 0 { &raw.original } else { &raw.tuple };
+        let key = query_key(flow, raw.id, raw.query.netns);
         packet.query = Some(QuerySeen {
             question: packet.question.clone(),
+            command: context.recent.command(&key, raw.query.start_ns),
             ..in_flight(id, Role::Client, &raw.query, context.devices)
         });
     }
@@ -207,6 +210,20 @@ pub(crate) fn query_seen(key: &QueryKey, query: &InFlight, devices: &mut Devices
     };
     let role = if key.role == Role::Server as u8 { Role::Server } else { Role::Client };
     in_flight(id, role, query, devices)
+}
+
+/// The key of a client's query by its flow.
+pub(crate) fn query_key(flow: &RawTuple, id: u16, netns: u32) -> QueryKey {
+    QueryKey {
+        client: flow.source,
+        server: flow.destination,
+        client_port: flow.source_port,
+        server_port: flow.destination_port,
+        id,
+        role: Role::Client as u8,
+        pad: 0,
+        netns: if is_namespace_local(&flow.source) { netns } else { 0 },
+    }
 }
 
 fn in_flight(id: QueryId, role: Role, query: &InFlight, devices: &mut Devices) -> QuerySeen {

@@ -23,6 +23,7 @@ use super::{
     maps::Maps,
     plan::{Mechanism, Role, RoleReport, RoleState},
     program_log::ProgramLog,
+    recent::{self, RecentQueries},
     symbols::Symbols,
 };
 use crate::{
@@ -199,15 +200,13 @@ impl Session {
         self.log.flush();
         let Maps { events, sent, flows, .. } = self.maps.get_mut();
         while let Some(record) = events.next() {
-            let mut recent = |tuple: &_, before_ns, not| {
-                super::recent::query(flows, sent, tuple, before_ns, not)
-            };
+            let recent = RecentQueries { flows, sent };
             let mut context = decode::Context {
                 reasons: &self.reasons,
                 symbols: &mut self.symbols,
                 devices: &mut self.devices,
                 ipvs: &mut self.ipvs,
-                recent: &mut recent,
+                recent: &recent,
             };
             if let Some(observation) = decode::decode(&record, &mut context) {
                 sink(observation);
@@ -251,7 +250,7 @@ impl Session {
             }
             if key.role == End::Client as u8 {
                 seen.other_answer_ns =
-                    super::recent::other_answer_ns(&maps.answered, &key, query.start_ns);
+                    recent::other_answer_ns(&maps.answered, &key, query.start_ns);
             }
             sink(if query.state == state::SENT {
                 Observation::Unanswered { query: seen, how: Unanswered::Expired }

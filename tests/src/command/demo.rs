@@ -31,8 +31,8 @@ use crate::observed::Observed;
 static SERVERS: [Spec; 2] = [COREDNS_0, COREDNS_1];
 const QUICK: Duration = Duration::from_millis(20);
 const SLOW: Duration = Duration::from_millis(1200);
-/// Longer than the slowest answer of the story.
-const LOST_AFTER: Duration = Duration::from_secs(3);
+/// Longer than the slowest answer of the story, shorter than glibc's patience.
+const LOST_AFTER: Duration = Duration::from_secs(4);
 /// Time to look at the table between two faults.
 const SCENE: Duration = Duration::from_secs(3);
 const QUEUE: u16 = 7;

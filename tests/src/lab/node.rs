@@ -107,8 +107,9 @@ impl Node {
             "net/ipv6/conf/all/forwarding=1",
             "net/ipv6/conf/default/accept_dad=0",
         ])?;
+        let on_bridge = |spec: &&Spec| spec.wiring != Wiring::PointToPoint;
         let mut batch = String::from("link set lo up\n");
-        if self.specs.iter().any(|spec| spec.wiring != Wiring::PointToPoint) {
+        if self.specs.iter().any(|spec| on_bridge(&spec)) {
             batch += &format!(
                 "link add {BRIDGE} type bridge\naddr add {BRIDGE_ADDRESS}/24 dev {BRIDGE}\nlink set {BRIDGE} up\n"
             );
@@ -116,7 +117,6 @@ impl Node {
         for spec in &self.specs {
             batch += &spec.link_commands();
         }
-        let on_bridge = |spec: &&Spec| spec.wiring != Wiring::PointToPoint;
         for spec in self.specs.iter().filter(on_bridge) {
             batch += &bridge::neighbour_command(spec);
         }
@@ -129,7 +129,12 @@ impl Node {
                 neigh replace 192.0.2.1 lladdr 02:d5:ff:00:00:01 dev uplink0 nud permanent\n\
                 link add kube-ipvs0 type dummy\n";
         }
-        self.namespace.ip(&batch)
+        self.namespace.ip(&batch)?;
+        if self.specs.iter().any(|spec| on_bridge(&spec)) {
+            // Packets wait for a neighbour for ten seconds, not three.
+            self.namespace.sysctl(&[&format!("net/ipv4/neigh/{BRIDGE}/mcast_solicit=10")])?;
+        }
+        Ok(())
     }
 
     fn start_servers(&mut self) -> Result<()> {

@@ -25,27 +25,77 @@ pub(super) struct Plan<'a> {
     pub(super) scenarios: &'a [String],
 }
 
-/// The tally of each kernel, in the order of the plan.
-pub(super) fn run(workspace: &Workspace, plan: &Plan<'_>) -> Result<Vec<(String, Tally)>> {
-    let mut kernels = Vec::new();
-    for version in plan.kernels {
-        kernels.push(vm::find_kernel(workspace, version)?);
+/// The scenario that compares latencies with the client's own. It needs a clock
+/// that a busy machine cannot disturb, so it has a guest of its own in which
+/// instructions are the clock.
+const EXACT_CLOCK: &str = "latency";
+
+/// One guest to run.
+#[derive(Debug)]
+struct Job {
+    /// What its lines start with.
+    label: String,
+    kernel: GuestKernel,
+    exact_clock: bool,
+    scenarios: Vec<String>,
+}
+
+impl Job {
+    fn command(&self) -> Vec<String> {
+        let mut command: Vec<String> = ["lab", "run", "--out", "/out"].map(str::to_owned).to_vec();
+        if self.exact_clock {
+            command.push("--exact-clock".to_owned());
+        }
+        for scenario in &self.scenarios {
+            command.push("--scenario".to_owned());
+            command.push(scenario.clone());
+        }
+        command
     }
-    let next = Mutex::new(0..kernels.len());
-    let tallies = Mutex::new(vec![Tally::FAILED; kernels.len()]);
+}
+
+/// The guests of a plan: per kernel the scenarios, and the one that needs an
+/// exact clock.
+fn jobs(version: &str, kernel: &GuestKernel, scenarios: &[String]) -> Vec<Job> {
+    let (exact, others): (Vec<String>, Vec<String>) =
+        scenarios.iter().cloned().partition(|name| name == EXACT_CLOCK);
+    let mut jobs = Vec::new();
+    if scenarios.is_empty() || !others.is_empty() {
+        let label = version.to_owned();
+        jobs.push(Job { label, kernel: kernel.clone(), exact_clock: false, scenarios: others });
+    }
+    if scenarios.is_empty() || !exact.is_empty() {
+        jobs.push(Job {
+            label: format!("{version} {EXACT_CLOCK}"),
+            kernel: kernel.clone(),
+            exact_clock: true,
+            scenarios: vec![EXACT_CLOCK.to_owned()],
+        });
+    }
+    jobs
+}
+
+/// The tally of each guest, in the order of the plan.
+pub(super) fn run(workspace: &Workspace, plan: &Plan<'_>) -> Result<Vec<(String, Tally)>> {
+    let mut all = Vec::new();
+    for version in plan.kernels {
+        let kernel = vm::find_kernel(workspace, version)?;
+        all.extend(jobs(version, &kernel, plan.scenarios));
+    }
+    let next = Mutex::new(0..all.len());
+    let tallies = Mutex::new(vec![Tally::FAILED; all.len()]);
     thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 while let Some(index) = take(&next) {
-                    let tally =
-                        lab(workspace, &plan.kernels[index], &kernels[index], plan.scenarios);
+                    let tally = lab(workspace, &all[index]);
                     tallies.lock().unwrap_or_else(PoisonError::into_inner)[index] = tally;
                 }
             });
         }
     });
     let tallies = tallies.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(plan.kernels.iter().cloned().zip(tallies).collect())
+    Ok(all.into_iter().map(|job| job.label).zip(tallies).collect())
 }
 
 fn take(queue: &Mutex<std::ops::Range<usize>>) -> Option<usize> {
@@ -54,62 +104,52 @@ fn take(queue: &Mutex<std::ops::Range<usize>>) -> Option<usize> {
 
 /// Runs the lab in one guest. A guest that does not boot gets a second chance,
 /// because that says nothing about dnsprobe; a failed scenario does not.
-fn lab(workspace: &Workspace, version: &str, kernel: &GuestKernel, scenarios: &[String]) -> Tally {
+fn lab(workspace: &Workspace, job: &Job) -> Tally {
+    let label = &job.label;
     let started = Instant::now();
     for attempt in 1..=2 {
         let lines = Arc::new(Mutex::new(Vec::new()));
-        let ended = match boot(workspace, version, kernel, scenarios, &lines) {
+        let ended = match boot(workspace, job, &lines) {
             Ok(ended) => ended,
             Err(error) => {
-                println!("[{version}] FAIL  {error:#}");
+                println!("[{label}] FAIL  {error:#}");
                 return Tally::FAILED;
             }
         };
         ended.explain(workspace, started.elapsed());
         if ended.end == End::NeverStarted && attempt == 1 {
-            println!("[{version}] the guest did not boot; once more");
+            println!("[{label}] the guest did not boot; once more");
             continue;
         }
         let lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
         let counted = lines.iter().rev().find_map(|line| Tally::from_lab(line));
         if counted.is_none() {
-            println!("[{version}] FAIL  the lab ended without a summary");
+            println!("[{label}] FAIL  the lab ended without a summary");
         }
-        println!("[{version}] ended after {}", seconds(started.elapsed()));
+        println!("[{label}] ended after {}", seconds(started.elapsed()));
         return Tally::of_runner(counted, ended.code() == 0);
     }
     Tally::FAILED
 }
 
-fn boot(
-    workspace: &Workspace,
-    version: &str,
-    kernel: &GuestKernel,
-    scenarios: &[String],
-    lines: &Arc<Mutex<Vec<String>>>,
-) -> Result<Ended> {
-    println!("[{version}] booting {}", kernel.release);
-    let mut command: Vec<String> = ["lab", "run", "--out", "/out"].map(str::to_owned).to_vec();
-    for scenario in scenarios {
-        command.push("--scenario".to_owned());
-        command.push(scenario.clone());
-    }
+fn boot(workspace: &Workspace, job: &Job, lines: &Arc<Mutex<Vec<String>>>) -> Result<Ended> {
+    println!("[{}] booting {}", job.label, job.kernel.release);
     let guest = Guest {
-        kernel: kernel.clone(),
-        processors: 2,
-        instruction_count: false,
+        kernel: job.kernel.clone(),
+        processors: if job.exact_clock { 1 } else { 2 },
+        instruction_count: job.exact_clock,
         parallel: false,
         limit: LIMIT,
         copy: Vec::new(),
-        command,
+        command: job.command(),
         terminal: None,
-        out: workspace.target().join("vm").join(format!("test-{version}")),
+        out: workspace.target().join("vm").join(format!("test-{}", job.label.replace(' ', "-"))),
     };
     guest.run(
         workspace,
         Listener {
-            stdout: Box::new(Prefixed::new(version, Some(Arc::clone(lines)))),
-            stderr: Box::new(Prefixed::new(version, None)),
+            stdout: Box::new(Prefixed::new(&job.label, Some(Arc::clone(lines)))),
+            stderr: Box::new(Prefixed::new(&job.label, None)),
             on_start: Box::new(|| {}),
         },
     )

@@ -30,7 +30,7 @@ Examples:
   cargo xtask test                       everything
   cargo xtask test --unit                checks and cargo test only
   cargo xtask test --lab --kernel 6.12   all scenarios on one kernel
-  cargo xtask test --scenario ipvs_stale_backend")]
+  cargo xtask test --scenario ipvs-stale-backend")]
 pub(crate) struct Args {
     /// Guest kernel, may be repeated; all of the matrix when not given
     #[arg(long, value_name = "VERSION")]
@@ -107,7 +107,7 @@ fn run_sections(args: &Args, workspace: &Workspace, results: &mut Results) {
         results.section("lab", || {
             let mut sum = Tally::default();
             for (version, tally) in guests::run(workspace, &plan)? {
-                println!("{version:<5} {tally}");
+                println!("{version:<14} {tally}");
                 sum += tally;
             }
             Ok(sum)

@@ -43,21 +43,17 @@ impl Room {
     }
 
     /// Also returns what was asked of the memory of queries.
-    fn decode_asking(&mut self, record: &[u8]) -> (Option<Observation>, Vec<(u64, u16)>) {
-        let mut asked = Vec::new();
-        let mut recent = |_: &RawTuple, before_ns, not| {
-            asked.push((before_ns, not));
-            Some(query_seen(&key(), &in_flight_query(), &mut Devices::new()))
-        };
+    fn decode_asking(&mut self, record: &[u8]) -> (Option<Observation>, Vec<(u64, Option<u16>)>) {
+        let memory = Memory::default();
         let mut context = Context {
             reasons: &self.reasons,
             symbols: &mut self.symbols,
             devices: &mut self.devices,
             ipvs: &mut self.ipvs,
-            recent: &mut recent,
+            recent: &memory,
         };
         let observation = decode(record, &mut context);
-        (observation, asked)
+        (observation, memory.asked.into_inner())
     }
 
     fn decode(&mut self, record: &[u8]) -> Option<Observation> {
@@ -69,6 +65,23 @@ impl Room {
             Some(Observation::Fact(fact)) => *fact,
             other => panic!("no fact: {other:?}"),
         }
+    }
+}
+
+/// Remembers one query, and what it was asked.
+#[derive(Default)]
+struct Memory {
+    asked: std::cell::RefCell<Vec<(u64, Option<u16>)>>,
+}
+
+impl Remembered for Memory {
+    fn creator(&self, _: &RawTuple, at_ns: u64, loser: Option<u16>) -> Option<QuerySeen> {
+        self.asked.borrow_mut().push((at_ns, loser));
+        Some(query_seen(&key(), &in_flight_query(), &mut Devices::new()))
+    }
+
+    fn command(&self, _: &QueryKey, _: u64) -> Option<String> {
+        Some("dig".to_owned())
     }
 }
 
@@ -324,7 +337,7 @@ fn a_clash_asks_for_the_winners_query_and_knows_its_end() {
     for (verdict, kept) in [(0, false), (1, true), (4, false)] {
         let raw = Clash { packet: packet(EventKind::Clash), winner: entry, verdict, pad: 0 };
         let (observation, asked) = Room::new().decode_asking(bytes(&raw));
-        assert_eq!(asked, [(AT_NS, 4660)]);
+        assert_eq!(asked, [(AT_NS, None)]);
         let Some(Observation::Fact(fact)) = observation else { panic!("no fact") };
         let FactKind::Clash { winner, winner_query, resolved } = fact.kind else {
             panic!("no clash");
