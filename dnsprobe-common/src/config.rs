@@ -24,6 +24,8 @@ pub struct Offsets {
     pub net_device_ifindex: u32,
     pub net_device_net: u32,
     pub net_inum: u32,
+    pub task_struct_group_leader: u32,
+    pub task_struct_comm: u32,
     pub sock_net: u32,
     pub sock_cgroup: u32,
     pub sock_rcvbuf: u32,
@@ -63,6 +65,9 @@ pub struct Config {
     pub udp_queue_rcv: [u64; 2],
     /// See `nf_hook_slow`; its IPv6 twin.
     pub udpv6_queue_rcv: [u64; 2],
+    /// Id of the cgroup hierarchy's root, where processes are told apart by
+    /// their command; 0: nowhere.
+    pub root_cgroup: u64,
     /// Ports taken as DNS, host order; 0 ends the list.
     pub ports: [u16; MAX_PORTS],
     /// This kernel's number of `SKB_DROP_REASON_NETFILTER_DROP`; 0: it has no
@@ -93,7 +98,7 @@ pub struct Config {
     pub pad: [u8; 5],
 }
 
-const _: () = assert!(size_of::<Config>() == 80);
+const _: () = assert!(size_of::<Config>() == 88);
 
 impl Offsets {
     /// Offsets with every field missing.

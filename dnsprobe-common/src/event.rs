@@ -5,7 +5,7 @@
 use crate::{
     KernelNs,
     dns::QUESTION_LEN,
-    flow::{Address, InFlight, QueryKey, Tuple},
+    flow::{Address, Command, InFlight, QueryKey, Tuple},
 };
 
 /// Which struct a record holds.
@@ -60,8 +60,8 @@ pub struct Sent {
     pub netns: u32,
     /// Process id (thread group) of the sender.
     pub tgid: u32,
-    /// Its command, zero-padded.
-    pub command: [u8; 16],
+    /// Its command.
+    pub command: Command,
     /// Its question.
     pub question: Question,
 }
@@ -263,9 +263,9 @@ pub struct Finished {
     pub pad: u32,
     /// Its times and owner.
     pub query: InFlight,
-    /// `comm` of the process that read the answer (client) or sent it
-    /// (server); zero bytes when not tracing.
-    pub command: [u8; 16],
+    /// The process that read the answer (client) or sent it (server); zero when
+    /// not tracing.
+    pub command: Command,
     /// Its question.
     pub question: Question,
 }

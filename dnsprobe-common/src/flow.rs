@@ -90,6 +90,19 @@ pub mod state {
     pub const ANSWERED: u32 = 1;
 }
 
+/// A process's command as the kernel keeps it (`task_struct.comm`), in two words
+/// so that copies are two instructions; all zero: not recorded.
+pub type Command = [u64; 2];
+
+/// The bytes of a command, zero-padded.
+#[must_use]
+pub fn command_bytes(command: Command) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&command[0].to_ne_bytes());
+    bytes[8..].copy_from_slice(&command[1].to_ne_bytes());
+    bytes
+}
+
 /// One query that waits for its answer or, answered, for its reader.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -106,6 +119,9 @@ pub struct InFlight {
     pub cgroup: u64,
     /// Opaque identity of the socket (its address), for "same socket" only.
     pub socket: u64,
+    /// Command of the sender, where its cgroup is the root: there it is all
+    /// that tells one process from another.
+    pub command: Command,
     /// Network namespace inode of the socket.
     pub netns: u32,
     /// Process id (thread group) of the sender. 0: unknown (softirq).
@@ -124,7 +140,7 @@ pub struct InFlight {
 
 const _: () = assert!(size_of::<QueryKey>() == 44);
 const _: () = assert!(size_of::<Tuple>() == 36);
-const _: () = assert!(size_of::<InFlight>() == 64);
+const _: () = assert!(size_of::<InFlight>() == 80);
 
 #[cfg(test)]
 mod tests {
@@ -176,7 +192,7 @@ mod tests {
         const ADDRESS: usize = size_of::<Address>();
         assert_eq!(size_of::<Tuple>(), 2 * ADDRESS + 2 + 2);
         assert_eq!(size_of::<QueryKey>(), 2 * ADDRESS + 2 + 2 + 2 + 1 + 1 + 4);
-        assert_eq!(size_of::<InFlight>(), 5 * 8 + 5 * 4 + 2 + 2);
+        assert_eq!(size_of::<InFlight>(), 5 * 8 + size_of::<Command>() + 5 * 4 + 2 + 2);
     }
 
     #[test]

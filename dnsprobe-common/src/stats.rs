@@ -1,7 +1,11 @@
 //! What the kernel programs add up per pod (cgroup and network namespace),
 //! server and role.
 
-use crate::{dns::RCODES, flow::Address, histogram::BUCKETS};
+use crate::{
+    dns::RCODES,
+    flow::{Address, Command},
+    histogram::BUCKETS,
+};
 
 /// Which aggregate a transaction belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -9,6 +13,8 @@ use crate::{dns::RCODES, flow::Address, histogram::BUCKETS};
 pub struct StatsKey {
     /// cgroup v2 id of the socket on this node. 0: unknown.
     pub cgroup: u64,
+    /// Command of the sender, where its cgroup is the root.
+    pub command: Command,
     /// The address that was asked (client role) or that answers (server role).
     pub server: Address,
     /// Network namespace inode of the socket.
@@ -61,7 +67,7 @@ pub struct Stats {
     pub pad: u32,
 }
 
-const _: () = assert!(size_of::<StatsKey>() == 32);
+const _: () = assert!(size_of::<StatsKey>() == 48);
 const _: () = assert!(size_of::<Latency>() == 16 + 4 * BUCKETS);
 const _: () = assert!(size_of::<Stats>().is_multiple_of(8));
 
@@ -98,7 +104,7 @@ mod tests {
 
     #[test]
     fn keys_and_counters_have_no_padding_without_a_name() {
-        assert_eq!(size_of::<StatsKey>(), 8 + size_of::<Address>() + 4 + 2 + 1 + 1);
+        assert_eq!(size_of::<StatsKey>(), 8 + size_of::<Command>() + size_of::<Address>() + 8);
         assert_eq!(size_of::<Latency>(), 8 + 8 + 4 * BUCKETS);
         assert_eq!(size_of::<Stats>(), 8 * (3 + RCODES) + 2 * size_of::<Latency>() + 8);
     }

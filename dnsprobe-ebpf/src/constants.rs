@@ -14,6 +14,7 @@ pub(crate) static CONFIG: Config = Config {
     nf_hook_slow: [0; 2],
     udp_queue_rcv: [0; 2],
     udpv6_queue_rcv: [0; 2],
+    root_cgroup: 0,
     ports: [53, 0, 0, 0],
     reason_netfilter: 0,
     reason_rcvbuf: 0,

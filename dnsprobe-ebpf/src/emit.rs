@@ -151,6 +151,7 @@ const NO_QUERY: InFlight = InFlight {
     device_ns: 0,
     cgroup: 0,
     socket: 0,
+    command: [0; 2],
     netns: 0,
     tgid: 0,
     device_ifindex: 0,

@@ -34,8 +34,7 @@ pub(crate) static FLOWS: LruHashMap<Tuple, Recent> = LruHashMap::with_max_entrie
 /// it (the key has no server), when questions are kept: a resolver that asked
 /// several servers closes its socket after the first answer.
 #[map]
-pub(crate) static ANSWERED: LruHashMap<QueryKey, Answer> =
-    LruHashMap::with_max_entries(16_384, 0);
+pub(crate) static ANSWERED: LruHashMap<QueryKey, Answer> = LruHashMap::with_max_entries(16_384, 0);
 
 /// The aggregates. A full map counts [`Health::StatsFull`].
 #[map]

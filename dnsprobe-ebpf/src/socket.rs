@@ -1,5 +1,8 @@
 //! Who a socket or device belongs to: cgroup and network namespace.
 
+use aya_ebpf::helpers::generated::bpf_get_current_task;
+use dnsprobe_common::flow::Command;
+
 use crate::{
     constants::{config, offset},
     memory::{Pointer, Raw, Typed},
@@ -50,6 +53,15 @@ pub(crate) fn raw(socket: Raw) -> Socket {
     let packed: u64 = socket.field(offset!(sock_cgroup));
     let cgroup = if packed & 1 == 1 { 0 } else { cgroup_id(Raw(packed)) };
     Socket { identity: socket.address(), cgroup, netns: netns(socket, offset!(sock_net)) }
+}
+
+/// Command of the current process: its first thread's name, because others
+/// give names of their own to theirs. Only in process context.
+#[inline(always)]
+pub(crate) fn current_command() -> Command {
+    // SAFETY: has no arguments.
+    let task = Raw(unsafe { bpf_get_current_task() });
+    task.follow(offset!(task_struct_group_leader)).field(offset!(task_struct_comm))
 }
 
 /// Inode of the network namespace that a struct's namespace pointer at

@@ -4,11 +4,11 @@
 
 use core::arch::asm;
 
-use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid};
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use dnsprobe_common::{
     dns::rcode,
     event::{Answer, EventKind, Finished, Packet, RECENT, Recent},
-    flow::{InFlight, QueryKey, Role, Tuple, is_namespace_local, state},
+    flow::{Command, InFlight, QueryKey, Role, Tuple, is_namespace_local, state},
     histogram::{BUCKETS, bucket},
     stats::{Health, Latency, Stats, StatsKey},
 };
@@ -19,7 +19,7 @@ use crate::{
     maps::{ANSWERED, FLOWS, IN_FLIGHT, SENT, SENT_SCRATCH, STATS, add, add32, count, stats},
     memory::Raw,
     packet::Dns,
-    socket::Socket,
+    socket::{Socket, current_command},
 };
 
 /// `bpf_map_update_elem` flags.
@@ -63,14 +63,36 @@ pub(crate) fn key_of(asked: &Tuple, id: u16, role: Role, netns: u32) -> QueryKey
 }
 
 #[inline(always)]
-fn stats_key(key: &QueryKey, cgroup: u64, netns: u32) -> StatsKey {
+fn stats_key(key: &QueryKey, cgroup: u64, netns: u32, command: Command) -> StatsKey {
     StatsKey {
         cgroup,
+        command,
         server: key.server,
         netns,
         server_port: key.server_port,
         role: key.role,
         pad: 0,
+    }
+}
+
+/// The aggregate a query in flight belongs to.
+///
+/// # Safety
+/// `query` points into a live map value.
+#[inline(always)]
+unsafe fn stats_of(key: &QueryKey, query: *const InFlight) -> Option<*mut Stats> {
+    // SAFETY: see above.
+    let key = unsafe { stats_key(key, (*query).cgroup, (*query).netns, (*query).command) };
+    STATS.get_ptr_mut(&key)
+}
+
+/// The current command, where only that tells processes apart.
+#[inline(always)]
+fn telling_command(cgroup: u64) -> Command {
+    if config!(root_cgroup) != 0 && cgroup == config!(root_cgroup) {
+        current_command()
+    } else {
+        [0; 2]
     }
 }
 
@@ -81,13 +103,19 @@ fn begin(dns: &Dns, role: Role, owner: Socket, tgid: u32, at_ns: u64) {
         return;
     }
     let key = key(dns, role, owner.netns);
-    let Some(stats) = stats(&stats_key(&key, owner.cgroup, owner.netns)) else { return };
+    // In softirq, where queries reach a server, the current task is anybody.
+    let command =
+        if role as u8 == Role::Client as u8 { telling_command(owner.cgroup) } else { [0; 2] };
+    let Some(stats) = stats(&stats_key(&key, owner.cgroup, owner.netns, command)) else {
+        return;
+    };
     let query = InFlight {
         start_ns: at_ns,
         middle_ns: 0,
         device_ns: 0,
         cgroup: owner.cgroup,
         socket: owner.identity,
+        command,
         netns: owner.netns,
         tgid,
         device_ifindex: 0,
@@ -129,7 +157,7 @@ fn remember(dns: &Dns, key: &QueryKey, owner: Socket, tgid: u32, at_ns: u64) {
         (*sent).socket = owner.identity;
         (*sent).netns = owner.netns;
         (*sent).tgid = tgid;
-        (*sent).command = bpf_get_current_comm().unwrap_or([0; 16]);
+        (*sent).command = current_command();
         dns.copy_question(&raw mut (*sent).question);
         let _ = SENT.insert(key, &*sent, ANY);
     }
@@ -167,8 +195,7 @@ fn append(recent: *mut Recent, id: u16, at_ns: u64) {
 #[inline(always)]
 fn remember_answer(key: &QueryKey, at_ns: u64) {
     let question = QueryKey { server: [0; 4], server_port: 0, ..*key };
-    let answer =
-        Answer { at_ns, server: key.server, server_port: key.server_port, pad: [0; 3] };
+    let answer = Answer { at_ns, server: key.server, server_port: key.server_port, pad: [0; 3] };
     let _ = ANSWERED.insert(&question, &answer, ANY);
 }
 
@@ -180,15 +207,22 @@ fn again(key: &QueryKey, query: &InFlight) {
         // SAFETY: points into a live map value.
         let unanswered = unsafe { (*first).state } == state::SENT;
         if unanswered {
-            finished(EventKind::Superseded, key, first, query.start_ns);
+            finished(EventKind::Superseded, key, first, None, query.start_ns);
         }
     }
     let _ = IN_FLIGHT.insert(key, query, ANY);
 }
 
-/// Emits a transaction or a query that was sent again.
+/// Emits a transaction, with the question of its answer, or a query that was
+/// sent again, with the question that was kept.
 #[inline(always)]
-fn finished(kind: EventKind, key: &QueryKey, query: *const InFlight, at_ns: u64) {
+fn finished(
+    kind: EventKind,
+    key: &QueryKey,
+    query: *const InFlight,
+    answer: Option<&Dns>,
+    at_ns: u64,
+) {
     let Some(mut entry) = emit::reserve::<Finished>() else { return };
     let record = emit::record(&mut entry);
     // SAFETY: a reserved record; `query` points into a live map value.
@@ -197,9 +231,11 @@ fn finished(kind: EventKind, key: &QueryKey, query: *const InFlight, at_ns: u64)
         (*record).key = *key;
         (*record).pad = 0;
         (*record).query = *query;
-        (*record).command =
-            if config!(trace) != 0 { bpf_get_current_comm().unwrap_or([0; 16]) } else { [0; 16] };
-        emit::kept_question(&raw mut (*record).question, key);
+        (*record).command = if config!(trace) != 0 { current_command() } else { [0; 2] };
+        match answer {
+            Some(dns) => dns.copy_question(&raw mut (*record).question),
+            None => emit::kept_question(&raw mut (*record).question, key),
+        }
     }
     entry.submit(0);
 }
@@ -283,7 +319,7 @@ fn answered(key: &QueryKey, query: *mut InFlight, flags: u16, at_ns: u64) {
         (*query).state = state::ANSWERED;
         (*query).middle_ns = at_ns;
         (*query).answer_flags = flags;
-        if let Some(stats) = STATS.get_ptr_mut(stats_key(key, (*query).cgroup, (*query).netns)) {
+        if let Some(stats) = stats_of(key, query) {
             add(&raw mut (*stats).answered, 1);
             add((&raw mut (*stats).rcodes).cast::<u64>().add(rcode(flags)), 1);
             if config!(sees_reading) == 0 {
@@ -308,21 +344,21 @@ pub(crate) fn answer_read(dns: &Dns, owner: Socket, at_ns: u64) {
             // The run that should have counted it was missed.
             answered(&key, query, dns.flags, at_ns);
         }
-        if let Some(stats) = STATS.get_ptr_mut(stats_key(&key, (*query).cgroup, (*query).netns)) {
+        if let Some(stats) = stats_of(&key, query) {
             observe(&raw mut (*stats).latency, at_ns - (*query).start_ns);
             if queued {
                 observe(&raw mut (*stats).read_delay, at_ns - (*query).middle_ns);
             }
         }
     }
-    end(&key, query, at_ns);
+    end(&key, query, dns, at_ns);
 }
 
 /// The transaction is over.
 #[inline(always)]
-fn end(key: &QueryKey, query: *const InFlight, at_ns: u64) {
+fn end(key: &QueryKey, query: *const InFlight, answer: &Dns, at_ns: u64) {
     if config!(trace) != 0 {
-        finished(EventKind::Transaction, key, query, at_ns);
+        finished(EventKind::Transaction, key, query, Some(answer), at_ns);
     }
     let _ = IN_FLIGHT.remove(key);
 }
@@ -342,7 +378,7 @@ pub(crate) fn query_read(dns: &Dns, owner: Socket, at_ns: u64) {
     unsafe {
         (*query).middle_ns = at_ns;
         (*query).tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
-        if let Some(stats) = STATS.get_ptr_mut(stats_key(&key, (*query).cgroup, (*query).netns)) {
+        if let Some(stats) = stats_of(&key, query) {
             (*stats).tgid = (*query).tgid;
             observe(&raw mut (*stats).read_delay, at_ns - (*query).start_ns);
         }
@@ -358,13 +394,13 @@ pub(crate) fn answer_sent(dns: &Dns, owner: Socket, at_ns: u64) {
     unsafe {
         (*query).state = state::ANSWERED;
         (*query).answer_flags = dns.flags;
-        if let Some(stats) = STATS.get_ptr_mut(stats_key(&key, (*query).cgroup, (*query).netns)) {
+        if let Some(stats) = stats_of(&key, query) {
             add(&raw mut (*stats).answered, 1);
             add((&raw mut (*stats).rcodes).cast::<u64>().add(rcode(dns.flags)), 1);
             observe(&raw mut (*stats).latency, at_ns - (*query).start_ns);
         }
     }
-    end(&key, query, at_ns);
+    end(&key, query, dns, at_ns);
 }
 
 /// The packet did not reach its socket after all: what [`answer_queued`] or
@@ -377,10 +413,7 @@ pub(crate) fn take_back(dns: &Dns, netns: u32) {
     let Some(query) = IN_FLIGHT.get_ptr_mut(&key) else { return };
     // SAFETY: `query` and `stats` point into live map values.
     unsafe {
-        let Some(stats) = STATS.get_ptr_mut(stats_key(&key, (*query).cgroup, (*query).netns))
-        else {
-            return;
-        };
+        let Some(stats) = stats_of(&key, query) else { return };
         if role as u8 == Role::Server as u8 {
             add(&raw mut (*stats).not_followed, 1);
             let _ = IN_FLIGHT.remove(&key);

@@ -55,7 +55,12 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
         // The ring buffer belongs to an event loop even when nobody waits.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let _inside = runtime.enter();
-        Session::start(&kernel::Options { ports: vec![53], trace: true, questions: true })?
+        Session::start(&kernel::Options {
+            ports: vec![53],
+            trace: true,
+            questions: true,
+            root_cgroup: 0,
+        })?
     };
     let identity = Identity::new(IdentityOptions {
         log_dir: options.log_dir.clone(),

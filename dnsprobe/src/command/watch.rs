@@ -69,16 +69,17 @@ struct Watch {
 
 impl Watch {
     fn start(options: &WatchOptions, trace: bool) -> anyhow::Result<Self> {
-        let session = Session::start(&kernel::Options {
-            ports: options.ports.clone(),
-            trace,
-            questions: true,
-        })?;
         let identity = Identity::new(IdentityOptions {
             log_dir: options.log_dir.clone(),
             cgroup_root: options.cgroup_root.clone(),
             proc_root: PathBuf::from("/proc"),
         });
+        let session = Session::start(&kernel::Options {
+            ports: options.ports.clone(),
+            trace,
+            questions: true,
+            root_cgroup: identity.root_cgroup(),
+        })?;
         privileges::drop_unneeded().context("cannot drop privileges")?;
         let missing: Vec<Missing> = session
             .roles()

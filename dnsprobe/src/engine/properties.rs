@@ -49,6 +49,7 @@ fn owner_key() -> impl Strategy<Value = OwnerKey> {
         cgroup,
         netns,
         tgid,
+        command: [0; 16],
     })
 }
 

@@ -55,7 +55,8 @@ pub(super) fn question(name: &str, qtype: QType) -> Question {
 }
 
 /// The asking pod.
-pub(super) const ASKER: OwnerKey = OwnerKey { cgroup: 11, netns: 4011, tgid: 123 };
+pub(super) const ASKER: OwnerKey =
+    OwnerKey { cgroup: 11, netns: 4011, tgid: 123, command: [0; 16] };
 
 /// A query of the asking pod to the first service address.
 pub(super) fn query() -> QuerySeen {
@@ -190,7 +191,7 @@ pub(super) fn table_full() -> FactKind {
 }
 
 pub(super) fn queue_full(used_bytes: u32, buffer_bytes: u32) -> FactKind {
-    let owner = OwnerKey { cgroup: 22, netns: 4022, tgid: 0 };
+    let owner = OwnerKey { cgroup: 22, netns: 4022, tgid: 0, command: [0; 16] };
     FactKind::Drop {
         reason: Some("SOCKET_RCVBUFF".to_owned()),
         location: "udp_queue_rcv_one_skb+0x361".to_owned(),

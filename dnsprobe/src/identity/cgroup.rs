@@ -60,6 +60,9 @@ impl fmt::Display for CgroupAccess {
 pub(super) struct Cgroups {
     access: CgroupAccess,
     root: Option<Root>,
+    /// Whether this is the only hierarchy, so that who is in its root is in no
+    /// group at all.
+    unified: bool,
     /// Result of the last walk.
     walked: HashMap<u64, String>,
     walked_at: Option<Instant>,
@@ -91,7 +94,18 @@ impl Cgroups {
             }
             Err(reason) => (CgroupAccess::None { reason }, None),
         };
-        Self { access, root, walked: HashMap::new(), walked_at: None }
+        let unified = fs::read_to_string(proc_root.join("1/cgroup")).is_ok_and(|t| is_unified(&t));
+        Self { access, root, unified, walked: HashMap::new(), walked_at: None }
+    }
+
+    /// Id of the root, where that means "outside any pod"; else 0.
+    pub(super) fn root_outside_pods(&self) -> u64 {
+        self.root.as_ref().filter(|_| self.unified).map_or(0, |root| root.id)
+    }
+
+    /// Whether an id proves that a process is in no pod.
+    pub(super) fn is_outside_pods(&self, id: u64) -> bool {
+        id != 0 && id == self.root_outside_pods()
     }
 
     pub(super) fn access(&self) -> &CgroupAccess {
@@ -197,6 +211,11 @@ fn walk(root: &Path) -> HashMap<u64, String> {
         level = next;
     }
     found
+}
+
+/// Whether a process's cgroup text names the unified hierarchy only.
+fn is_unified(text: &str) -> bool {
+    !text.is_empty() && text.lines().all(|line| line.starts_with("0::"))
 }
 
 /// Where the cgroup2 hierarchy is mounted: `/sys/fs/cgroup` on unified hosts,

@@ -29,6 +29,8 @@ pub struct OwnerKey {
     pub netns: u32,
     /// A process (thread group id) that used the socket.
     pub tgid: u32,
+    /// Its command, zero-padded, where the kernel recorded it.
+    pub command: [u8; 16],
 }
 
 /// Names owners. The engine and the statistics see only this, so that both

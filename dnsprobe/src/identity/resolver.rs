@@ -11,6 +11,7 @@ use super::{
     CgroupAccess, Identify, Owner, OwnerKey, UnattributedReason,
     bounded::Bounded,
     cgroup::Cgroups,
+    escape,
     namespaces::Namespaces,
     placement::Placement,
     pod_logs::{PodLogs, PodName},
@@ -75,6 +76,13 @@ impl Identity {
         }
     }
 
+    /// Id of the cgroup in which processes go by their command; 0: there is
+    /// none.
+    #[must_use]
+    pub fn root_cgroup(&self) -> u64 {
+        self.cgroups.root_outside_pods()
+    }
+
     /// How cgroup ids are looked up here, for `doctor`.
     #[must_use]
     pub fn cgroup_access(&self) -> &CgroupAccess {
@@ -82,6 +90,9 @@ impl Identity {
     }
 
     fn owner_at(&mut self, key: OwnerKey, now: Instant) -> Arc<Owner> {
+        if self.cgroups.is_outside_pods(key.cgroup) {
+            return self.by_process(key);
+        }
         if self.cgroups.tells_nothing(key.cgroup) {
             return self.by_namespace(key, now);
         }
@@ -125,6 +136,18 @@ impl Identity {
         };
         self.named(Placement::of(&path), key.tgid, now)
             .unwrap_or(Owner::Unattributed { reason: UnattributedReason::ProcessGone })
+    }
+
+    /// For processes that are in no group at all: each goes by its command,
+    /// which the kernel recorded as it was when it used the socket.
+    fn by_process(&self, key: OwnerKey) -> Arc<Owner> {
+        let len = key.command.iter().position(|byte| *byte == 0).unwrap_or(key.command.len());
+        let recorded = (len > 0).then(|| escape(&key.command[..len]));
+        let owner = match recorded.or_else(|| self.processes.command(key.tgid)) {
+            Some(name) => Owner::Host { name },
+            None => Owner::Unattributed { reason: UnattributedReason::ProcessGone },
+        };
+        Arc::new(owner)
     }
 
     /// For sockets whose cgroup tells nothing: in the root cgroup, where every
@@ -250,7 +273,7 @@ mod tests {
 
         /// The label after some seconds.
         fn label(&mut self, seconds: u64, cgroup: u64, netns: u32, tgid: u32) -> String {
-            let key = OwnerKey { cgroup, netns, tgid };
+            let key = OwnerKey { cgroup, netns, tgid, command: [0; 16] };
             self.identity.owner_at(key, self.start + Duration::from_secs(seconds)).to_string()
         }
     }
@@ -307,6 +330,21 @@ mod tests {
         assert_eq!(node.label(2, id, POD_NETNS, 60), "shop/cart-0");
         assert_eq!(node.label(4, 9_999_999_999, POD_NETNS, 0), "shop/cart-0");
         assert_eq!(node.label(4, 9_999_999_998, HOST_NETNS, 0), "unattributed");
+    }
+
+    #[test]
+    fn processes_in_no_group_go_by_the_command_the_kernel_recorded() {
+        let mut node = Node::new();
+        let root = fs::metadata(node.cgroups.path()).unwrap().ino();
+        let mut owner = |command: &[u8], tgid| {
+            let mut key = OwnerKey { cgroup: root, netns: HOST_NETNS, tgid, command: [0; 16] };
+            key.command[..command.len()].copy_from_slice(command);
+            node.identity.owner(key).to_string()
+        };
+        assert_eq!(owner(b"dig", 90), "host/dig");
+        assert_eq!(owner(b"a\x1b[2J", 90), r"host/a\027[2J");
+        assert_eq!(owner(b"", 1), "host/init");
+        assert_eq!(owner(b"", 90), "unattributed");
     }
 
     #[test]

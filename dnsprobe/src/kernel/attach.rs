@@ -107,7 +107,7 @@ fn attach_program(ebpf: &mut Ebpf, name: &str, symbol: &str, btf: &Btf) -> Resul
     };
     result.map_err(|error| {
         unload(ebpf, name);
-        brief(&error)
+        explain(&brief(&error), symbol)
     })
 }
 
@@ -121,6 +121,21 @@ fn unload(ebpf: &mut Ebpf, name: &str) {
     };
     // Only fails when it was not loaded, which is what is wanted.
     drop(result);
+}
+
+/// The usual refusals in plain words; anything else as the kernel put it.
+fn explain(error: &str, symbol: &str) -> String {
+    const EPERM: &str = "(os error 1)";
+    const ENOENT: &str = "(os error 2)";
+    if error.contains("event_source/devices/kprobe") && error.contains(ENOENT) {
+        "this kernel has no kprobes".to_owned()
+    } else if error.contains("perf_event_open") && error.contains(ENOENT) {
+        format!("this kernel has no function {symbol}")
+    } else if error.contains("BPF_PROG_LOAD") && error.contains(EPERM) {
+        "the kernel refuses to load programs of this type here (EPERM)".to_owned()
+    } else {
+        error.trim_end_matches(" | Verifier output:").to_owned()
+    }
 }
 
 /// An error chain in one line. The verifier's log is long; its last lines say
@@ -144,4 +159,27 @@ fn brief(error: &dyn std::error::Error) -> String {
         next = current.source();
     }
     parts.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usual_refusals_are_said_in_plain_words() {
+        let no_kprobes =
+            "`/sys/bus/event_source/devices/kprobe/type`: No such file or directory (os error 2)";
+        assert_eq!(explain(no_kprobes, "f"), "this kernel has no kprobes");
+        let no_function = "`perf_event_open` failed: No such file or directory (os error 2)";
+        assert_eq!(explain(no_function, "f"), "this kernel has no function f");
+        let refused = "the BPF_PROG_LOAD syscall returned Operation not permitted (os error 1). Verifier output:";
+        assert!(explain(refused, "f").contains("EPERM"));
+        assert_eq!(explain("something else", "f"), "something else");
+    }
+
+    #[test]
+    fn a_long_verifier_log_is_cut_to_its_end() {
+        let log = std::io::Error::other("refused\n1\n2\n3\n4\n5\n6");
+        assert_eq!(brief(&log), "refused ... 3 | 4 | 5 | 6");
+    }
 }

@@ -10,7 +10,10 @@ use dnsprobe_common::{
         Clash, Confirm, Drop, Entry, EventKind, Finished, Header, Ipvs, Packet, Question as Raw,
         Unreachable,
     },
-    flow::{Address, InFlight, QueryKey, Role, Tuple as RawTuple, is_namespace_local, state},
+    flow::{
+        Address, Command, InFlight, QueryKey, Role, Tuple as RawTuple, command_bytes,
+        is_namespace_local, state,
+    },
 };
 
 use super::{devices::Devices, ipvs::IpvsState, recent::Remembered, symbols::Symbols};
@@ -74,7 +77,7 @@ pub(crate) fn decode(record: &[u8], context: &mut Context<'_>) -> Option<Observa
             let finished: Finished = read(record)?;
             let mut query = query_seen(&finished.key, &finished.query, context.devices);
             query.question = question(&finished.question);
-            query.command = command(&finished.command);
+            query.command = command(finished.command);
             let end_ns = finished.header.at_ns;
             Some(match kind {
                 EventKind::Transaction => Observation::Transaction { query, end_ns: Some(end_ns) },
@@ -129,7 +132,11 @@ fn drop_kind(raw: &Drop, context: &mut Context<'_>) -> FactKind {
         no_socket: reason.as_deref() == Some("NO_SOCKET"),
         table_full_ns: (raw.table_full_ns != 0).then_some(raw.table_full_ns),
         queue_full: (raw.queue_full != 0).then_some(QueueFull {
-            owner: OwnerKey { cgroup: raw.receiver_cgroup, netns: raw.receiver_netns, tgid: 0 },
+            owner: OwnerKey {
+                cgroup: raw.receiver_cgroup,
+                netns: raw.receiver_netns,
+                ..OwnerKey::default()
+            },
             used_bytes: raw.receiver_rmem_bytes,
             buffer_bytes: raw.receiver_rcvbuf_bytes,
         }),
@@ -182,7 +189,7 @@ fn packet_seen(raw: &Packet, context: &mut Context<'_>) -> PacketSeen {
         owner: (raw.socket != 0).then_some(OwnerKey {
             cgroup: raw.cgroup,
             netns: raw.netns,
-            tgid: 0,
+            ..OwnerKey::default()
         }),
         device: (raw.ifindex != 0).then(|| context.devices.describe(raw.netns, raw.ifindex)),
         query: None,
@@ -232,7 +239,12 @@ fn in_flight(id: QueryId, role: Role, query: &InFlight, devices: &mut Devices) -
     QuerySeen {
         id,
         role,
-        owner: OwnerKey { cgroup: query.cgroup, netns: query.netns, tgid: query.tgid },
+        owner: OwnerKey {
+            cgroup: query.cgroup,
+            netns: query.netns,
+            tgid: query.tgid,
+            command: command_bytes(query.command),
+        },
         socket: query.socket,
         start_ns: query.start_ns,
         middle_ns: (query.middle_ns != 0).then_some(query.middle_ns),
@@ -249,9 +261,10 @@ pub(crate) fn question(raw: &Raw) -> Option<Question> {
     Question::parse(bytes).ok()
 }
 
-pub(crate) fn command(raw: &[u8; 16]) -> Option<String> {
-    let end = raw.iter().position(|b| *b == 0).unwrap_or(raw.len());
-    (end > 0).then(|| escape(&raw[..end]))
+pub(crate) fn command(raw: Command) -> Option<String> {
+    let bytes = command_bytes(raw);
+    let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
+    (end > 0).then(|| escape(&bytes[..end]))
 }
 
 fn entry(raw: &Entry) -> ConntrackEntry {

@@ -47,6 +47,8 @@ impl Layout {
         o.net_device_ifindex = sized(btf, "net_device", "ifindex", 4)?;
         o.net_device_net = sized(btf, "net_device", "nd_net.net", 8)?;
         o.net_inum = sized(btf, "net", "ns.inum", 4)?;
+        o.task_struct_group_leader = sized(btf, "task_struct", "group_leader", 8)?;
+        o.task_struct_comm = sized(btf, "task_struct", "comm", 16)?;
         o.sock_net = sized(btf, "sock", "__sk_common.skc_net.net", 8)?;
         o.sock_rcvbuf = sized(btf, "sock", "sk_rcvbuf", 4)?;
         o.sock_rmem_alloc = sized(btf, "sock", "sk_backlog.rmem_alloc", 4)?;

@@ -6,7 +6,7 @@ use std::borrow::Borrow;
 use aya::maps::{HashMap, MapData};
 use dnsprobe_common::{
     event::{Answer, RECENT, Recent, Sent},
-    flow::{QueryKey, Role, Tuple, is_namespace_local},
+    flow::{QueryKey, Role, Tuple, command_bytes, is_namespace_local},
 };
 
 use super::decode;
@@ -56,7 +56,12 @@ impl Remembered for RecentQueries<'_> {
                 id,
             },
             role: Role::Client,
-            owner: OwnerKey { cgroup: sent.cgroup, netns: sent.netns, tgid: sent.tgid },
+            owner: OwnerKey {
+                cgroup: sent.cgroup,
+                netns: sent.netns,
+                tgid: sent.tgid,
+                command: command_bytes(sent.command),
+            },
             socket: sent.socket,
             start_ns: sent.at_ns,
             middle_ns: None,
@@ -64,7 +69,7 @@ impl Remembered for RecentQueries<'_> {
             device: None,
             other_answer_ns: None,
             question: decode::question(&sent.question),
-            command: decode::command(&sent.command),
+            command: decode::command(sent.command),
         })
     }
 
@@ -73,7 +78,7 @@ impl Remembered for RecentQueries<'_> {
         if sent.at_ns != sent_ns {
             return None;
         }
-        decode::command(&sent.command)
+        decode::command(sent.command)
     }
 }
 

@@ -46,6 +46,9 @@ pub struct Options {
     pub trace: bool,
     /// Keep the question of every query, so that a lost one has its name.
     pub questions: bool,
+    /// Id of the cgroup whose processes are told apart by their command; 0:
+    /// none.
+    pub root_cgroup: u64,
 }
 
 /// Why a session could not start.
@@ -246,7 +249,7 @@ impl Session {
                 && sent.at_ns == query.start_ns
             {
                 seen.question = decode::question(&sent.question);
-                seen.command = decode::command(&sent.command);
+                seen.command = decode::command(sent.command);
             }
             if key.role == End::Client as u8 {
                 seen.other_answer_ns =
@@ -379,6 +382,7 @@ fn config(
         drop_has_reason: u8::from(arguments("kfree_skb") >= 3),
         drop_has_socket: u8::from(arguments("kfree_skb") >= 4),
         cgroup_pointer_typed: u8::from(layout.cgroup_pointer_typed),
+        root_cgroup: options.root_cgroup,
         sees_reading: 1,
         ..Config::default()
     };

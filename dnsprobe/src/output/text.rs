@@ -72,11 +72,11 @@ pub(super) fn process(query: &Query) -> String {
 
 /// What could not be seen, in one line.
 pub(super) fn completeness(completeness: &Completeness) -> String {
-    let mut unseen: Vec<String> = completeness
-        .missing
-        .iter()
-        .map(|missing| format!("{} ({})", clean(&missing.role), clean(&missing.reason)))
-        .collect();
+    let roles: Vec<_> = completeness.missing.iter().map(|missing| clean(&missing.role)).collect();
+    let mut unseen = Vec::new();
+    if !roles.is_empty() {
+        unseen.push(format!("{} (`dnsprobe doctor` says why)", roles.join(", ")));
+    }
     for (count, what) in [
         (completeness.lost_events, "events lost (ring buffer full)"),
         (completeness.in_flight_full, "queries not followed (in-flight map full)"),
@@ -172,7 +172,7 @@ mod tests {
         seen.lost_events = 2;
         assert_eq!(
             completeness(&seen),
-            "could not see: clash (no kprobes); 2 events lost (ring buffer full); \
+            "could not see: clash (`dnsprobe doctor` says why); 2 events lost (ring buffer full); \
              4 queries unattributed"
         );
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use dnsprobe_common::{
-    flow::{Address, Role},
+    flow::{Address, Role, command_bytes},
     stats::{Stats, StatsKey},
 };
 
@@ -87,6 +87,7 @@ impl PodStats {
                     cgroup: key.cgroup,
                     netns: key.netns,
                     tgid: now.tgid,
+                    command: command_bytes(key.command),
                 });
                 let role = if key.role == Role::Server as u8 { Role::Server } else { Role::Client };
                 let server = socket_address(&key.server, key.server_port);

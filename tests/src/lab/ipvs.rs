@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use anyhow::{Context, Result};
 
-use super::node::Node;
+use super::node::{IPVS_DEVICE, Node};
 use super::spec::Spec;
 
 /// Sysctls as kube-proxy sets them.
@@ -20,7 +20,7 @@ const SYSCTLS: [&str; 5] = [
 /// real servers.
 pub fn service(node: &Node, address: Ipv4Addr, backends: &[Spec]) -> Result<()> {
     node.namespace().sysctl(&SYSCTLS)?;
-    node.namespace().ip(&format!("addr replace {address}/32 dev kube-ipvs0\n"))?;
+    node.namespace().ip(&format!("addr replace {address}/32 dev {IPVS_DEVICE}\n"))?;
     let mut commands = format!("-A -u {address}:53 -s rr\n");
     for backend in backends {
         commands += &format!("-a -u {address}:53 -r {}:53 -m\n", backend.address());

@@ -39,6 +39,10 @@ pub struct Node {
 }
 
 const OWN_NAMESPACE: &str = "lab-node";
+/// Where packets for the rest of the world go.
+pub(crate) const UPLINK: &str = "uplink0";
+/// Holds the addresses of IPVS services, as kube-proxy has it.
+pub(super) const IPVS_DEVICE: &str = "kube-ipvs0";
 const RUN: &str = "/run/dnsprobe-lab";
 
 /// Modules a kubelet's machine has loaded anyway, and those of the faults.
@@ -72,7 +76,7 @@ impl Node {
         };
         // From here on dropping `node` cleans up whatever was made; here,
         // whatever an interrupted run left.
-        node.remove_namespaces();
+        node.remove_namespaces_and_devices();
         node.make_devices()?;
         for spec in specs {
             let pod = Pod::create(*spec, specs, &nameservers(spec), &node.directories)?;
@@ -91,10 +95,19 @@ impl Node {
         names
     }
 
-    fn remove_namespaces(&self) {
+    /// Remove what would be in the way of another node. Pods' links go with
+    /// their namespaces, and everything else with a node's own namespace.
+    fn remove_namespaces_and_devices(&self) {
         for name in self.namespace_names() {
             if Path::new("/run/netns").join(&name).exists() {
                 let _ = Namespace::Own.run(&format!("ip netns delete {name}"));
+            }
+        }
+        if matches!(self.place, Place::WholeMachine) {
+            for device in [BRIDGE, UPLINK, IPVS_DEVICE] {
+                if Path::new("/sys/class/net").join(device).exists() {
+                    let _ = self.namespace.run(&format!("ip link delete {device}"));
+                }
             }
         }
     }
@@ -122,12 +135,14 @@ impl Node {
         }
         if matches!(self.place, Place::WholeMachine) {
             // The uplink: whatever leaves through it is never heard of again.
-            batch += "link add uplink0 type dummy\n\
-                addr add 192.0.2.10/24 dev uplink0\n\
-                link set uplink0 up\n\
-                route add default via 192.0.2.1 dev uplink0\n\
-                neigh replace 192.0.2.1 lladdr 02:d5:ff:00:00:01 dev uplink0 nud permanent\n\
-                link add kube-ipvs0 type dummy\n";
+            batch += &format!(
+                "link add {UPLINK} type dummy\n\
+                 addr add 192.0.2.10/24 dev {UPLINK}\n\
+                 link set {UPLINK} up\n\
+                 route add default via 192.0.2.1 dev {UPLINK}\n\
+                 neigh replace 192.0.2.1 lladdr 02:d5:ff:00:00:01 dev {UPLINK} nud permanent\n\
+                 link add {IPVS_DEVICE} type dummy\n"
+            );
         }
         self.namespace.ip(&batch)?;
         if self.specs.iter().any(|spec| on_bridge(&spec)) {
@@ -205,7 +220,7 @@ impl Drop for Node {
         for pod in &self.pods {
             pod.remove();
         }
-        self.remove_namespaces();
+        self.remove_namespaces_and_devices();
         if matches!(self.place, Place::OwnNamespace { .. }) {
             let _ = fs::remove_dir_all(&self.directories.run);
             for directory in ["kubepods-burstable.slice", "kubepods-besteffort.slice", ""] {

@@ -9,6 +9,7 @@ use crate::client::query;
 use crate::expectation::Expectation;
 use crate::lab::cast::{CART, COREDNS_0, COREDNS_1, DNS, REMOTE_RESOLVER, VICTIM};
 use crate::lab::firewall::{Balance, Rules};
+use crate::lab::node::UPLINK;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "remote-silence",
@@ -21,7 +22,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
 fn run(stage: &Stage<'_>) -> Result<Outcome> {
     Rules::default()
         .service(DNS, &[COREDNS_0, COREDNS_1], Balance::Random)
-        .rule("nat", "-A POSTROUTING -o uplink0 -j MASQUERADE")
+        .rule("nat", format!("-A POSTROUTING -o {UPLINK} -j MASQUERADE"))
         .load(stage.node)?;
     let watch = stage.top()?;
     let healthy = stage.healthy_pod(DNS)?;

@@ -68,6 +68,12 @@ impl Room {
     }
 }
 
+/// A command as the kernel programs hold it.
+fn words(bytes: &[u8; 16]) -> [u64; 2] {
+    let half = |at: usize| u64::from_ne_bytes(bytes[at..at + 8].try_into().unwrap());
+    [half(0), half(8)]
+}
+
 /// Remembers one query, and what it was asked.
 #[derive(Default)]
 struct Memory {
@@ -134,6 +140,7 @@ fn in_flight_query() -> InFlight {
         device_ns: 8,
         cgroup: 11,
         socket: 0x1000,
+        command: [0; 2],
         netns: 4011,
         tgid: 123,
         device_ifindex: 9,
@@ -186,7 +193,7 @@ fn finished(kind: EventKind) -> Finished {
         key: key(),
         pad: 0,
         query: in_flight_query(),
-        command: *b"dns\x1bq\0rubbish!!!",
+        command: words(b"dns\x1bq\0rubbish!!!"),
         question: raw_question(),
     }
 }
@@ -222,7 +229,7 @@ fn a_finished_transaction_has_its_query_its_end_and_a_printable_command() {
     assert_eq!(query.id.client.to_string(), "10.0.0.1:40001");
     assert_eq!(query.id.server.to_string(), "10.0.0.2:53");
     assert_eq!((query.id.id, query.role), (4660, Role::Server));
-    assert_eq!(query.owner, OwnerKey { cgroup: 11, netns: 4011, tgid: 123 });
+    assert_eq!(query.owner, OwnerKey { cgroup: 11, netns: 4011, tgid: 123, command: [0; 16] });
     assert_eq!((query.start_ns, query.middle_ns), (5, Some(6)));
     assert_eq!(query.answer_flags, Some(0x8183));
     assert_eq!(query.device.map(|(device, at)| (device.ifindex, at)), Some((9, 8)));
@@ -236,7 +243,7 @@ fn a_finished_transaction_has_its_query_its_end_and_a_printable_command() {
 fn a_superseded_query_is_unanswered_until_it_was_sent_again() {
     let mut raw = finished(EventKind::Superseded);
     raw.query.device_ns = 0;
-    raw.command = [0; 16];
+    raw.command = [0; 2];
     let Some(Observation::Unanswered { query, how }) = Room::new().decode(bytes(&raw)) else {
         panic!("not unanswered");
     };
@@ -260,7 +267,7 @@ fn a_stray_answer_keeps_everything_of_its_packet() {
     assert_eq!(text(entry.original), "udp 10.0.0.1:40001 -> 10.0.0.2:53");
     assert_eq!(text(entry.reply), "udp 10.0.0.3:40003 -> 10.0.0.1:53");
     assert_eq!(entry.status, 0x1a8);
-    assert_eq!(packet.owner, Some(OwnerKey { cgroup: 11, netns: 4011, tgid: 0 }));
+    assert_eq!(packet.owner, Some(OwnerKey { cgroup: 11, netns: 4011, tgid: 0, command: [0; 16] }));
     assert!(packet.device.is_none());
     let query = packet.query.unwrap();
     assert_eq!(query.id.server.to_string(), "10.0.0.2:53");
@@ -319,7 +326,7 @@ fn a_drop_keeps_the_full_table_and_the_full_queue() {
         panic!("no drop");
     };
     assert_eq!(table_full_ns, Some(AT_NS - 5));
-    let owner = OwnerKey { cgroup: 22, netns: 4_022, tgid: 0 };
+    let owner = OwnerKey { cgroup: 22, netns: 4_022, tgid: 0, command: [0; 16] };
     let full = QueueFull { owner, used_bytes: 4_608, buffer_bytes: 2_304 };
     assert_eq!(queue_full, Some(full));
 }

@@ -87,7 +87,7 @@ fn an_empty_table_says_why() {
     let text = Top::new("n", vec![53, 5353]).frame(&snapshot, &wide);
     assert!(text.contains("port 53, 5353 was seen"), "{text}");
     assert!(text.contains("not everything can be seen (below)."), "{text}");
-    assert!(text.ends_with("\ncould not see: send (no kprobes)\n"), "{text}");
+    assert!(text.ends_with("\ncould not see: send (`dnsprobe doctor` says why)\n"), "{text}");
 }
 
 #[test]
