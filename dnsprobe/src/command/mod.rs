@@ -12,6 +12,8 @@ use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::kernel::SessionError;
+
 /// Everything went as asked.
 const EXIT_OK: u8 = 0;
 /// `doctor` found something missing.
@@ -97,6 +99,9 @@ pub fn run(cli: &Cli) -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::from(EXIT_OK),
         Err(error) => {
             eprintln!("error: {error:#}");
+            if let Some(hint) = error.downcast_ref::<SessionError>().and_then(SessionError::hint) {
+                eprintln!("hint: {hint}");
+            }
             ExitCode::from(EXIT_FAILED)
         }
     }

@@ -80,6 +80,7 @@ impl Watch {
             questions: true,
             root_cgroup: identity.root_cgroup(),
         })?;
+        session.sees_traffic()?;
         privileges::drop_unneeded().context("cannot drop privileges")?;
         let missing: Vec<Missing> = session
             .roles()

@@ -55,35 +55,47 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
     /// The kernel's types cannot be read.
-    #[error(
-        "this kernel has no usable type information: {0}\nhint: dnsprobe needs CONFIG_DEBUG_INFO_BTF=y, which distributions have set since about 2020"
-    )]
+    #[error("this kernel has no usable type information: {0}")]
     Btf(String),
     /// A field that nothing works without is missing.
     #[error("this kernel's layout is unknown: {0}")]
     Layout(String),
     /// The kernel refused the maps.
-    #[error(
-        "cannot load the kernel programs: {0}\nhint: run as root, or with CAP_BPF, CAP_PERFMON and CAP_SYS_RESOURCE"
-    )]
+    #[error("cannot load the kernel programs")]
     Load(#[from] aya::EbpfError),
     /// A map could not be used.
-    #[error("cannot use a map of the kernel programs: {0}")]
+    #[error("cannot use a map of the kernel programs")]
     Map(#[from] aya::maps::MapError),
     /// The built-in object lacks something: a broken build.
-    #[error("the built-in kernel programs lack {0}; rebuild with `cargo xtask build`")]
+    #[error("the built-in kernel programs lack {0}")]
     Object(&'static str),
     /// Neither sending nor reading can be seen.
-    #[error(
-        "cannot see DNS traffic on this kernel: {0}\nhint: `dnsprobe doctor` lists every hook and why it is missing"
-    )]
+    #[error("cannot see DNS traffic on this kernel: {0}")]
     Blind(String),
     /// A bad port list.
-    #[error("between one and {MAX_PORTS} DNS ports, none of them 0")]
+    #[error("--ports takes between one and {MAX_PORTS} ports, none of them 0")]
     Ports,
     /// The event loop refused the ring buffer.
-    #[error("cannot wait for events: {0}")]
+    #[error("cannot wait for events")]
     Wait(#[from] io::Error),
+}
+
+impl SessionError {
+    /// What to do about it, where there is something to do.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Btf(_) => Some(
+                "dnsprobe needs CONFIG_DEBUG_INFO_BTF=y, which distributions have set since about 2020",
+            ),
+            Self::Load(_) | Self::Map(_) => Some(
+                "run as root, or with CAP_BPF and CAP_PERFMON; before 5.11 also CAP_SYS_RESOURCE",
+            ),
+            Self::Object(_) => Some("rebuild with `cargo xtask build`"),
+            Self::Blind(_) => Some("`dnsprobe doctor` lists every hook and why it is missing"),
+            Self::Layout(_) | Self::Ports | Self::Wait(_) => None,
+        }
+    }
 }
 
 /// Everything the counters said at one moment.
@@ -119,7 +131,8 @@ impl Session {
     /// Reads the kernel's layout, loads and attaches what is possible.
     ///
     /// # Errors
-    /// When DNS traffic cannot be seen at all. One missing hook is no error.
+    /// When the programs cannot be loaded. A missing hook is no error; see
+    /// [`Session::sees_traffic`].
     pub fn start(options: &Options) -> Result<Self, SessionError> {
         let vmlinux = Btf::vmlinux().map_err(|error| SessionError::Btf(error.to_string()))?;
         let layout = Layout::of(&vmlinux);
@@ -144,11 +157,6 @@ impl Session {
             drop(ebpf);
             (ebpf, roles) = load_and_attach(&config, &layout, &conditions)?;
         }
-        for role in [Role::Send, Role::Queue] {
-            if let Some(RoleState::Missing { reason }) = state_of(&roles, role) {
-                return Err(SessionError::Blind(format!("{}: {reason}", role.without())));
-            }
-        }
         let maps = Maps::take(&mut ebpf)?;
         Maps::watch(&mut ebpf)?;
         let log = ProgramLog::of(&mut ebpf);
@@ -172,6 +180,19 @@ impl Session {
     #[must_use]
     pub fn clock(&self) -> Clock {
         self.clock
+    }
+
+    /// Whether the hooks in force see DNS traffic at all.
+    ///
+    /// # Errors
+    /// [`SessionError::Blind`] when sending or arrival cannot be seen.
+    pub fn sees_traffic(&self) -> Result<(), SessionError> {
+        for role in [Role::Send, Role::Queue] {
+            if let Some(RoleState::Missing { reason }) = state_of(&self.roles, role) {
+                return Err(SessionError::Blind(format!("{}: {reason}", role.without())));
+            }
+        }
+        Ok(())
     }
 
     /// How many roles are attached.

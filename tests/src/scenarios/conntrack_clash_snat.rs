@@ -15,7 +15,7 @@ use crate::lab::firewall::{Balance, Rules};
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "conntrack-clash-snat",
-    about: "source translation to one port: every second flow is dropped at confirm",
+    about: "source translation to one port: every flow but the first is dropped at confirm",
     kernels: Kernels::All,
     exact_clock: false,
     run,
