@@ -11,10 +11,7 @@ pub const QUESTION_LEN: usize = 260;
 /// Flag QR in the second 16-bit word of the header: set in answers.
 pub const FLAG_QR: u16 = 0x8000;
 
-/// Flag TC: the answer was cut.
-pub const FLAG_TC: u16 = 0x0200;
-
-/// Opcode and response code masks of the second word.
+/// The response code's bits of the second word.
 const RCODE_MASK: u16 = 0x000f;
 
 /// Number of response codes a header can carry (without EDNS extension bits).

@@ -134,8 +134,8 @@ pub struct InFlight {
     pub state: u32,
     /// The answer's header flags once answered.
     pub answer_flags: u16,
-    /// Bytes of the question section kept in the question map; 0: none.
-    pub question_len: u16,
+    /// Padding, zero.
+    pub pad: u16,
 }
 
 const _: () = assert!(size_of::<QueryKey>() == 44);

@@ -158,7 +158,7 @@ const NO_QUERY: InFlight = InFlight {
     device_netns: 0,
     state: 0,
     answer_flags: 0,
-    question_len: 0,
+    pad: 0,
 };
 
 const EMPTY: Tuple =

@@ -122,7 +122,7 @@ fn begin(dns: &Dns, role: Role, owner: Socket, tgid: u32, at_ns: u64) {
         device_netns: 0,
         state: state::SENT,
         answer_flags: 0,
-        question_len: 0,
+        pad: 0,
     };
     // SAFETY: `stats` points into a live map value.
     unsafe {

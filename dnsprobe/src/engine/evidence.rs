@@ -104,25 +104,12 @@ pub(super) fn verdict(
 /// The near miss of a resolved clash.
 pub(super) fn near_miss(fact: &Fact, identify: &mut dyn Identify, clock: &Clock) -> Verdict {
     let packet = &fact.packet;
-    let seen = packet.query.clone().unwrap_or_else(|| QuerySeen {
-        id: super::QueryId { client: packet.client(), server: packet.server(), id: packet.id },
-        role: Role::Client,
-        owner: packet
-            .owner
-            .or_else(|| {
-                winner_query(fact).filter(|w| w.id.client == packet.client()).map(|w| w.owner)
-            })
-            .unwrap_or_default(),
-        socket: 0,
-        start_ns: packet.at_ns,
-        middle_ns: None,
-        answer_flags: None,
-        device: None,
-        other_answer_ns: None,
-        question: packet.question.clone(),
-        command: None,
-    });
     let other = winner_query(fact);
+    let seen = packet.query.clone().unwrap_or_else(|| {
+        let same_client = other.filter(|other| other.id.client == packet.client());
+        let owner = packet.owner.or(same_client.map(|other| other.owner));
+        packet.unseen_query(owner.unwrap_or_default())
+    });
     let pair = other.is_some_and(|other| is_pair(&seen, other));
     let what =
         if pair { "The A and AAAA queries of one socket raced" } else { "Two queries raced" };

@@ -156,19 +156,7 @@ impl Engine {
         if !self.blindness.late_sending || !is_drop || packet.is_answer || packet.query.is_some() {
             return None;
         }
-        Some(QuerySeen {
-            id: QueryId { client: packet.client(), server: packet.server(), id: packet.id },
-            role: Role::Client,
-            owner: packet.owner?,
-            socket: 0,
-            start_ns: packet.at_ns,
-            middle_ns: None,
-            answer_flags: None,
-            device: None,
-            other_answer_ns: None,
-            question: packet.question.clone(),
-            command: None,
-        })
+        Some(packet.unseen_query(packet.owner?))
     }
 
     fn unanswered(

@@ -140,6 +140,26 @@ impl PacketSeen {
     }
 }
 
+impl PacketSeen {
+    /// The query of a packet that no hook has seen being sent.
+    #[must_use]
+    pub fn unseen_query(&self, owner: OwnerKey) -> QuerySeen {
+        QuerySeen {
+            id: QueryId { client: self.client(), server: self.server(), id: self.id },
+            role: Role::Client,
+            owner,
+            socket: 0,
+            start_ns: self.at_ns,
+            middle_ns: None,
+            answer_flags: None,
+            device: None,
+            other_answer_ns: None,
+            question: self.question.clone(),
+            command: None,
+        }
+    }
+}
+
 /// A receive queue without room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueueFull {

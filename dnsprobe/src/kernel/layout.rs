@@ -41,7 +41,6 @@ impl Layout {
         o.sk_buff_data = sized(btf, "sk_buff", "data", 8)?;
         o.sk_buff_network_header = sized(btf, "sk_buff", "network_header", 2)?;
         o.sk_buff_protocol = sized(btf, "sk_buff", "protocol", 2)?;
-        o.sk_buff_len = sized(btf, "sk_buff", "len", 4)?;
         o.sk_buff_sk = sized(btf, "sk_buff", "sk", 8)?;
         o.sk_buff_dev = sized(btf, "sk_buff", "dev", 8)?;
         o.net_device_ifindex = sized(btf, "net_device", "ifindex", 4)?;
@@ -82,7 +81,6 @@ impl Layout {
         let tuple = "nf_conntrack_tuple";
         let nfct = sized(btf, "sk_buff", "_nfct", 8)?;
         o.nf_conn_status = sized(btf, "nf_conn", "status", 8)?;
-        o.nf_conn_net = sized(btf, "nf_conn", "ct_net.net", 8)?;
         o.tuplehash_size = btf.struct_size("nf_conntrack_tuple_hash")?;
         o.nf_conn_tuplehash = sized(btf, "nf_conn", "tuplehash", o.tuplehash_size * 2)?;
         o.tuplehash_tuple = btf.field("nf_conntrack_tuple_hash", "tuple")?.offset;
@@ -91,7 +89,6 @@ impl Layout {
         o.tuple_src_l3num = sized(btf, tuple, "src.l3num", 2)?;
         o.tuple_dst_u3 = sized(btf, tuple, "dst.u3", 16)?;
         o.tuple_dst_u = sized(btf, tuple, "dst.u.all", 2)?;
-        o.tuple_dst_protonum = sized(btf, tuple, "dst.protonum", 1)?;
         o.tuple_dst_dir = sized(btf, tuple, "dst.dir", 1)?;
         // Last: its presence tells the programs that all the others are known.
         o.sk_buff_nfct = nfct;

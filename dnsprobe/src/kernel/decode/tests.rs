@@ -147,7 +147,7 @@ fn in_flight_query() -> InFlight {
         device_netns: 0,
         state: state::SENT,
         answer_flags: 0x8183,
-        question_len: 12,
+        pad: 0,
     }
 }
 
