@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 
@@ -17,6 +18,10 @@ const DIRECTORIES: &[&str] = &["bin", "dev", "host", "modules", "new", "proc", "
 
 /// The archive for a kernel, built anew only when its inputs changed.
 pub(super) fn for_kernel(kernel: &GuestKernel, directory: &Path) -> Result<PathBuf> {
+    // Two guests of one kernel may start at the same time: one builds, the
+    // other waits and uses it.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let archive = directory.join(format!("initramfs-{}.cpio", kernel.release));
     let key_file = archive.with_extension("key");
     let key = inputs()?;
@@ -24,7 +29,7 @@ pub(super) fn for_kernel(kernel: &GuestKernel, directory: &Path) -> Result<PathB
         return Ok(archive);
     }
     fs::create_dir_all(directory)?;
-    // Renamed into place: two guests may start at the same time.
+    // Renamed into place, because another xtask may be at it too.
     let unfinished = archive.with_extension(format!("{}.tmp", std::process::id()));
     fs::write(&unfinished, build(kernel)?)?;
     fs::rename(&unfinished, &archive)?;
