@@ -5,6 +5,7 @@
 //! system's package lists do not change.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -31,6 +32,11 @@ pub(crate) const SERIES: &[Series] = &[
     Series { prefix: "6.1", archive: Archive::Security, suite: "bookworm-security" },
     Series { prefix: "6.12", archive: Archive::Security, suite: "bookworm-security" },
 ];
+
+/// Series outside the matrix, fetched when somebody asks for one: a backports
+/// suite replaces its kernels, so nothing that has to work may depend on it.
+const ON_REQUEST: &[Series] =
+    &[Series { prefix: "6.18", archive: Archive::Main, suite: "trixie-backports" }];
 
 /// An unpacked kernel package.
 #[derive(Debug, Clone)]
@@ -104,7 +110,7 @@ pub(super) fn prepare(workspace: &Workspace) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let apt = PrivateApt::new(workspace)?;
+    let apt = PrivateApt::new(workspace, &missing)?;
     for series in missing {
         let release = apt.newest(series)?;
         println!("      {:<5} {release}: unpacked from {}", series.prefix, series.suite);
@@ -112,6 +118,19 @@ pub(super) fn prepare(workspace: &Workspace) -> Result<()> {
             .with_context(|| format!("guest kernel {release}"))?;
     }
     Ok(())
+}
+
+/// Fetches a kernel that is not of the matrix; `None` when the series is not
+/// known either.
+pub(crate) fn on_request(workspace: &Workspace, version: &str) -> Result<Option<GuestKernel>> {
+    let Some(series) = ON_REQUEST.iter().find(|series| series.prefix == version) else {
+        return Ok(None);
+    };
+    let apt = PrivateApt::new(workspace, &[series])?;
+    let release = apt.newest(series)?;
+    println!("fetching guest kernel {release} from {}", series.suite);
+    fetch(&apt, &release, &cache(workspace)).with_context(|| format!("guest kernel {release}"))?;
+    GuestKernel::find(workspace, version)
 }
 
 fn fetch(apt: &PrivateApt, release: &str, cache: &Path) -> Result<()> {
@@ -126,6 +145,10 @@ fn fetch(apt: &PrivateApt, release: &str, cache: &Path) -> Result<()> {
         apt::unpack(&archive, &unfinished)?;
     }
     fs::remove_dir_all(&downloads)?;
+    // Since Debian 13 the modules are below usr/lib only.
+    if !unfinished.join("lib").exists() && unfinished.join("usr/lib/modules").is_dir() {
+        symlink("usr/lib", unfinished.join("lib"))?;
+    }
     let kernel = GuestKernel { release: release.to_owned(), directory: unfinished.clone() };
     ensure!(kernel.image().exists(), "the package has no boot/vmlinuz-{release}");
     decompress_network_modules(&kernel.modules())?;
@@ -169,13 +192,14 @@ struct PrivateApt {
 }
 
 impl PrivateApt {
-    fn new(workspace: &Workspace) -> Result<Self> {
+    /// For the suites of some series.
+    fn new(workspace: &Workspace, wanted: &[&Series]) -> Result<Self> {
         let directory = workspace.cache().join("apt");
         for part in ["state/lists/partial", "cache/archives/partial", "sources.list.d"] {
             fs::create_dir_all(directory.join(part))?;
         }
         let sources = directory.join("sources.list.d/guest-kernels.sources");
-        fs::write(&sources, sources_for_kernels()?)?;
+        fs::write(&sources, sources_for_kernels(wanted)?)?;
         let root = directory.display();
         let configuration = directory.join("apt.conf");
         fs::write(
@@ -215,13 +239,13 @@ impl PrivateApt {
     }
 }
 
-fn sources_for_kernels() -> Result<String> {
+fn sources_for_kernels(wanted: &[&Series]) -> Result<String> {
     let codename = codename(&fs::read_to_string("/etc/os-release")?)
         .context("/etc/os-release names no VERSION_CODENAME")?;
     let system = apt_sources::read_system(Path::new("/etc/apt"))?;
     let mut text = String::new();
     for archive in [Archive::Main, Archive::Security] {
-        let mut suites: Vec<&str> = SERIES
+        let mut suites: Vec<&str> = wanted
             .iter()
             .filter(|series| series.archive == archive)
             .map(|series| series.suite)

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::build;
-use crate::setup::{GuestKernel, SERIES};
+use crate::setup::{self, GuestKernel, SERIES};
 use crate::workspace::Workspace;
 
 pub(crate) use guest::{Ended, Guest, Terminal};
@@ -125,6 +125,9 @@ fn ours() -> Listener {
 /// The guest kernel for a series, or an error that says what to do.
 pub(crate) fn find_kernel(workspace: &Workspace, version: &str) -> Result<GuestKernel> {
     if let Some(kernel) = GuestKernel::find(workspace, version)? {
+        return Ok(kernel);
+    }
+    if let Some(kernel) = setup::on_request(workspace, version)? {
         return Ok(kernel);
     }
     let known: Vec<&str> = SERIES.iter().map(|series| series.prefix).collect();
