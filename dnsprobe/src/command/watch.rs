@@ -247,7 +247,6 @@ fn blindness(session: &Session) -> Blindness {
     Blindness {
         drops: missing(kernel::Role::Drop),
         transmit: missing(kernel::Role::Transmit),
-        clash: missing(kernel::Role::ConntrackClash),
         confirm: missing(kernel::Role::ConntrackConfirm),
         table_full: missing(kernel::Role::ConntrackFull),
         ipvs: missing(kernel::Role::IpvsVerdict),

@@ -39,8 +39,6 @@ pub struct Blindness {
     pub drops: bool,
     /// Transmission by devices is not seen.
     pub transmit: bool,
-    /// Clashes are not seen.
-    pub clash: bool,
     /// Refusals to confirm are not seen.
     pub confirm: bool,
     /// A full conntrack table is not seen.

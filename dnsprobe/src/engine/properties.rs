@@ -185,10 +185,9 @@ fn related_fact() -> BoxedStrategy<Fact> {
 }
 
 fn any_blindness() -> impl Strategy<Value = Blindness> {
-    any::<[bool; 6]>().prop_map(|[drops, transmit, clash, confirm, table_full, ipvs]| Blindness {
+    any::<[bool; 5]>().prop_map(|[drops, transmit, confirm, table_full, ipvs]| Blindness {
         drops,
         transmit,
-        clash,
         confirm,
         table_full,
         ipvs,

@@ -3,6 +3,10 @@
 
 use serde::Serialize;
 
+use Mechanism::{
+    BtfTracepoint, DropReason, Fentry, Kprobe, KprobePair, Kretprobe, ProcFile, SendTracepoint,
+};
+
 /// Something dnsprobe wants to know of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Role {
@@ -165,121 +169,101 @@ const fn by(
 
 /// A role's alternatives, best first.
 pub(crate) const fn alternatives(role: Role) -> &'static [Alternative] {
-    use Mechanism::{
-        BtfTracepoint, DropReason, Fentry, Kprobe, KprobePair, Kretprobe, ProcFile, SendTracepoint,
-    };
     match role {
-        Role::Send => {
-            const {
-                &[
-                    by(Fentry, &[("ip_send_skb", "ip_send_skb")]),
-                    by(Kprobe, &[("ip_send_skb_kprobe", "ip_send_skb")]),
-                    by(BtfTracepoint, &[("net_dev_queue", "net_dev_queue")]),
-                ]
-            }
-        }
-        Role::SendV6 => {
-            const {
-                &[
-                    by(Fentry, &[("ip6_send_skb", "ip6_send_skb")]),
-                    by(Kprobe, &[("ip6_send_skb_kprobe", "ip6_send_skb")]),
-                    by(SendTracepoint, &[]),
-                ]
-            }
-        }
-        Role::Queue => {
-            const {
-                &[
-                    by(Fentry, &[("udp_enqueue", "__udp_enqueue_schedule_skb")]),
-                    by(Kprobe, &[("udp_enqueue_kprobe", "__udp_enqueue_schedule_skb")]),
-                    by(BtfTracepoint, &[("netif_receive_skb", "netif_receive_skb")]),
-                ]
-            }
-        }
-        Role::Read => {
-            const {
-                &[
-                    by(Fentry, &[("udp_consume", "skb_consume_udp")]),
-                    by(Kprobe, &[("udp_consume_kprobe", "skb_consume_udp")]),
-                ]
-            }
-        }
-        Role::Drop => const { &[by(BtfTracepoint, &[("kfree_skb", "kfree_skb")])] },
-        Role::NoListener => {
-            const {
-                &[
-                    by(DropReason, &[]),
-                    by(Fentry, &[("icmp_send", "__icmp_send"), ("icmp6_send", "icmp6_send")]),
-                    by(Fentry, &[("icmp_send", "__icmp_send")]),
-                    by(Kprobe, &[("icmp_send_kprobe", "__icmp_send")]),
-                ]
-            }
-        }
-        Role::Transmit => {
-            const { &[by(BtfTracepoint, &[("net_dev_start_xmit", "net_dev_start_xmit")])] }
-        }
-        Role::ConntrackClash => {
-            const {
-                &[by(
-                    KprobePair,
-                    &[("clash", "nf_ct_resolve_clash"), ("clash_resolved", "nf_ct_resolve_clash")],
-                )]
-            }
-        }
-        Role::ConntrackConfirm => {
-            const {
-                &[by(
-                    KprobePair,
-                    &[
-                        ("confirm", "__nf_conntrack_confirm"),
-                        ("confirmed", "__nf_conntrack_confirm"),
-                    ],
-                )]
-            }
-        }
-        Role::ConntrackFull => const { &[by(Kretprobe, &[("early_drop", "early_drop")])] },
-        Role::IpvsVerdict => {
-            const {
-                &[
-                    by(
-                        KprobePair,
-                        &[("ipvs_in", "ip_vs_in_hook"), ("ipvs_verdict", "ip_vs_in_hook")],
-                    ),
-                    by(
-                        KprobePair,
-                        &[
-                            ("ipvs_in", "ip_vs_remote_request4"),
-                            ("ipvs_verdict", "ip_vs_remote_request4"),
-                            ("ipvs_in", "ip_vs_local_request4"),
-                            ("ipvs_verdict", "ip_vs_local_request4"),
-                            ("ipvs_in", "ip_vs_remote_request6"),
-                            ("ipvs_verdict", "ip_vs_remote_request6"),
-                            ("ipvs_in", "ip_vs_local_request6"),
-                            ("ipvs_verdict", "ip_vs_local_request6"),
-                        ],
-                    ),
-                    by(
-                        KprobePair,
-                        &[
-                            ("ipvs_in", "ip_vs_remote_request4"),
-                            ("ipvs_verdict", "ip_vs_remote_request4"),
-                            ("ipvs_in", "ip_vs_local_request4"),
-                            ("ipvs_verdict", "ip_vs_local_request4"),
-                        ],
-                    ),
-                ]
-            }
-        }
-        Role::IpvsConnection => {
-            const {
-                &[
-                    by(Kretprobe, &[("ipvs_connection", "ip_vs_conn_in_get_proto")]),
-                    by(ProcFile, &[]),
-                ]
-            }
-        }
+        Role::Send => SEND,
+        Role::SendV6 => SEND_V6,
+        Role::Queue => QUEUE,
+        Role::Read => READ,
+        Role::Drop => DROP,
+        Role::NoListener => NO_LISTENER,
+        Role::Transmit => TRANSMIT,
+        Role::ConntrackClash => CONNTRACK_CLASH,
+        Role::ConntrackConfirm => CONNTRACK_CONFIRM,
+        Role::ConntrackFull => CONNTRACK_FULL,
+        Role::IpvsVerdict => IPVS_VERDICT,
+        Role::IpvsConnection => IPVS_CONNECTION,
     }
 }
+
+const SEND: &[Alternative] = &[
+    by(Fentry, &[("ip_send_skb", "ip_send_skb")]),
+    by(Kprobe, &[("ip_send_skb_kprobe", "ip_send_skb")]),
+    by(BtfTracepoint, &[("net_dev_queue", "net_dev_queue")]),
+];
+
+const SEND_V6: &[Alternative] = &[
+    by(Fentry, &[("ip6_send_skb", "ip6_send_skb")]),
+    by(Kprobe, &[("ip6_send_skb_kprobe", "ip6_send_skb")]),
+    by(SendTracepoint, &[]),
+];
+
+const QUEUE: &[Alternative] = &[
+    by(Fentry, &[("udp_enqueue", "__udp_enqueue_schedule_skb")]),
+    by(Kprobe, &[("udp_enqueue_kprobe", "__udp_enqueue_schedule_skb")]),
+    by(BtfTracepoint, &[("netif_receive_skb", "netif_receive_skb")]),
+];
+
+const READ: &[Alternative] = &[
+    by(Fentry, &[("udp_consume", "skb_consume_udp")]),
+    by(Kprobe, &[("udp_consume_kprobe", "skb_consume_udp")]),
+];
+
+const DROP: &[Alternative] = &[by(BtfTracepoint, &[("kfree_skb", "kfree_skb")])];
+
+/// Where IPv6 is a module or absent, IPv4 alone.
+const NO_LISTENER: &[Alternative] = &[
+    by(DropReason, &[]),
+    by(Fentry, &[("icmp_send", "__icmp_send"), ("icmp6_send", "icmp6_send")]),
+    by(Kprobe, &[("icmp_send_kprobe", "__icmp_send"), ("icmp6_send_kprobe", "icmp6_send")]),
+    by(Fentry, &[("icmp_send", "__icmp_send")]),
+    by(Kprobe, &[("icmp_send_kprobe", "__icmp_send")]),
+];
+
+const TRANSMIT: &[Alternative] =
+    &[by(BtfTracepoint, &[("net_dev_start_xmit", "net_dev_start_xmit")])];
+
+const CONNTRACK_CLASH: &[Alternative] = &[by(
+    KprobePair,
+    &[("clash", "nf_ct_resolve_clash"), ("clash_resolved", "nf_ct_resolve_clash")],
+)];
+
+const CONNTRACK_CONFIRM: &[Alternative] = &[by(
+    KprobePair,
+    &[("confirm", "__nf_conntrack_confirm"), ("confirmed", "__nf_conntrack_confirm")],
+)];
+
+const CONNTRACK_FULL: &[Alternative] = &[by(Kretprobe, &[("early_drop", "early_drop")])];
+
+/// One function since 5.13; before, one per hook and family, those of IPv6 only
+/// where IPVS was built with it.
+const IPVS_VERDICT: &[Alternative] = &[
+    by(KprobePair, &[("ipvs_in", "ip_vs_in_hook"), ("ipvs_verdict", "ip_vs_in_hook")]),
+    by(
+        KprobePair,
+        &[
+            ("ipvs_in", "ip_vs_remote_request4"),
+            ("ipvs_verdict", "ip_vs_remote_request4"),
+            ("ipvs_in", "ip_vs_local_request4"),
+            ("ipvs_verdict", "ip_vs_local_request4"),
+            ("ipvs_in", "ip_vs_remote_request6"),
+            ("ipvs_verdict", "ip_vs_remote_request6"),
+            ("ipvs_in", "ip_vs_local_request6"),
+            ("ipvs_verdict", "ip_vs_local_request6"),
+        ],
+    ),
+    by(
+        KprobePair,
+        &[
+            ("ipvs_in", "ip_vs_remote_request4"),
+            ("ipvs_verdict", "ip_vs_remote_request4"),
+            ("ipvs_in", "ip_vs_local_request4"),
+            ("ipvs_verdict", "ip_vs_local_request4"),
+        ],
+    ),
+];
+
+const IPVS_CONNECTION: &[Alternative] =
+    &[by(Kretprobe, &[("ipvs_connection", "ip_vs_conn_in_get_proto")]), by(ProcFile, &[])];
 
 /// How a role stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
