@@ -26,7 +26,8 @@ pub(crate) struct Series {
 }
 
 /// The matrix, oldest first. A series needs only a line here, as long as its
-/// kernel is one package that contains `boot/vmlinuz-*`.
+/// image package contains the kernel and the modules, or depends on packages of
+/// the same release that do.
 pub(crate) const SERIES: &[Series] = &[
     Series { prefix: "5.10", archive: Archive::Security, suite: "bullseye-security" },
     Series { prefix: "6.1", archive: Archive::Security, suite: "bookworm-security" },
@@ -35,8 +36,15 @@ pub(crate) const SERIES: &[Series] = &[
 
 /// Series outside the matrix, fetched when somebody asks for one: a backports
 /// suite replaces its kernels, so nothing that has to work may depend on it.
-const ON_REQUEST: &[Series] =
-    &[Series { prefix: "6.18", archive: Archive::Main, suite: "trixie-backports" }];
+const ON_REQUEST: &[Series] = &[
+    Series { prefix: "6.18", archive: Archive::Main, suite: "trixie-backports" },
+    Series { prefix: "7.3", archive: Archive::Main, suite: "trixie-backports" },
+];
+
+/// Every known series, oldest first.
+pub(crate) fn every_series() -> Vec<String> {
+    SERIES.iter().chain(ON_REQUEST).map(|series| series.prefix.to_owned()).collect()
+}
 
 /// An unpacked kernel package.
 #[derive(Debug, Clone)]
@@ -140,20 +148,34 @@ fn fetch(apt: &PrivateApt, release: &str, cache: &Path) -> Result<()> {
         fs::remove_dir_all(&unfinished)?;
     }
     let downloads = unfinished.join("download");
-    let package = format!("linux-image-{release}");
-    for archive in apt::download(&[&package], &downloads, Some(&apt.configuration))? {
+    let packages = apt.packages(release)?;
+    let names: Vec<&str> = packages.iter().map(String::as_str).collect();
+    for archive in apt::download(&names, &downloads, Some(&apt.configuration))? {
         apt::unpack(&archive, &unfinished)?;
     }
     fs::remove_dir_all(&downloads)?;
-    // Since Debian 13 the modules are below usr/lib only.
-    if !unfinished.join("lib").exists() && unfinished.join("usr/lib/modules").is_dir() {
-        symlink("usr/lib", unfinished.join("lib"))?;
-    }
+    make_old_paths(&unfinished, release)?;
     let kernel = GuestKernel { release: release.to_owned(), directory: unfinished.clone() };
-    ensure!(kernel.image().exists(), "the package has no boot/vmlinuz-{release}");
+    ensure!(kernel.image().exists(), "{} have no vmlinuz", names.join(", "));
     decompress_network_modules(&kernel.modules())?;
     shell::output(depmod().arg("-b").arg(&unfinished).arg(release))?;
     fs::rename(&unfinished, cache.join(release))?;
+    Ok(())
+}
+
+/// Newer packages have the modules below usr/lib only (since Debian 13), and
+/// the kernel beside its modules (since 7.2).
+fn make_old_paths(root: &Path, release: &str) -> Result<()> {
+    let modules = Path::new("usr/lib/modules");
+    if !root.join("lib").exists() && root.join(modules).is_dir() {
+        symlink("usr/lib", root.join("lib"))?;
+    }
+    let image = modules.join(release).join("vmlinuz");
+    let old = root.join("boot").join(format!("vmlinuz-{release}"));
+    if !old.exists() && root.join(&image).exists() {
+        fs::create_dir_all(root.join("boot"))?;
+        symlink(Path::new("..").join(image), old)?;
+    }
     Ok(())
 }
 
@@ -231,6 +253,13 @@ impl PrivateApt {
         command
     }
 
+    /// The packages of a release: the image, and what it is split into.
+    fn packages(&self, release: &str) -> Result<Vec<String>> {
+        let image = format!("linux-image-{release}");
+        let depends = shell::output(self.command("apt-cache").arg("depends").arg(&image))?;
+        Ok([image].into_iter().chain(parts(&depends, release)).collect())
+    }
+
     fn newest(&self, series: &Series) -> Result<String> {
         let names = shell::output(self.command("apt-cache").args(["pkgnames", "linux-image-"]))?;
         newest(names.lines(), series.prefix, ARCHITECTURE)
@@ -273,9 +302,50 @@ fn codename(os_release: &str) -> Option<String> {
         .map(|name| name.trim_matches('"').to_owned())
 }
 
+/// The dependencies of a kernel's image package that are of the same release,
+/// from `apt-cache depends`.
+fn parts(depends: &str, release: &str) -> Vec<String> {
+    let of_release =
+        |name: &str| name.strip_suffix(release).and_then(|name| name.strip_suffix('-')).is_some();
+    depends
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("Depends: "))
+        .filter(|name| of_release(name))
+        .map(str::to_owned)
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const RELEASE: &str = "7.3.4+deb13-amd64";
+
+    #[test]
+    fn a_split_kernel_is_found_by_its_dependencies() {
+        let depends = "linux-image-7.3.4+deb13-amd64\n  Depends: kmod\n |Depends: dracut\n  \
+             Depends: <linux-initramfs-tool>\n    dracut\n  \
+             Depends: linux-base-7.3.4+deb13-amd64\n  Depends: linux-binary-7.3.4+deb13-amd64\n  \
+             Recommends: apparmor\n  Conflicts: linux-image-7.3.4+deb13-amd64\n";
+        let expected =
+            ["linux-base-7.3.4+deb13-amd64", "linux-binary-7.3.4+deb13-amd64"].map(str::to_owned);
+        assert_eq!(parts(depends, RELEASE), expected);
+        assert_eq!(parts("linux-image-x\n  Depends: linux-base\n", RELEASE), [""; 0]);
+    }
+
+    #[test]
+    fn a_split_kernel_gets_the_paths_of_an_older_one() {
+        let name = format!("xtask-kernel-{}", std::process::id());
+        let root = std::env::temp_dir().join(name);
+        let modules = root.join("usr/lib/modules").join(RELEASE);
+        fs::create_dir_all(&modules).unwrap();
+        fs::write(modules.join("vmlinuz"), "kernel").unwrap();
+        make_old_paths(&root, RELEASE).unwrap();
+        let kernel = GuestKernel { release: RELEASE.to_owned(), directory: root.clone() };
+        assert_eq!(fs::read_to_string(kernel.image()).unwrap(), "kernel");
+        assert!(kernel.modules().is_dir());
+        fs::remove_dir_all(root).unwrap();
+    }
 
     #[test]
     fn the_codename_is_read_with_or_without_quotes() {

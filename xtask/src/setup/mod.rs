@@ -19,7 +19,7 @@ use anyhow::Result;
 use crate::progress::Steps;
 use crate::workspace::Workspace;
 
-pub(crate) use kernels::{GuestKernel, SERIES, on_request};
+pub(crate) use kernels::{GuestKernel, SERIES, every_series, on_request};
 pub(crate) use toolchain::Toolchain;
 
 /// Install what is missing on this machine, saying what and why

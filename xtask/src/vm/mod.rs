@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use crate::build;
-use crate::setup::{self, GuestKernel, SERIES};
+use crate::setup::{self, GuestKernel};
 use crate::workspace::Workspace;
 
 pub(crate) use guest::{Ended, Guest, Terminal};
@@ -130,9 +130,8 @@ pub(crate) fn find_kernel(workspace: &Workspace, version: &str) -> Result<GuestK
     if let Some(kernel) = setup::on_request(workspace, version)? {
         return Ok(kernel);
     }
-    let known: Vec<&str> = SERIES.iter().map(|series| series.prefix).collect();
     bail!(
-        "there is no guest kernel {version} here; `cargo xtask setup` fetches {}",
-        known.join(", ")
+        "there is no guest kernel {version} here and it is none of the known series {}",
+        setup::every_series().join(", ")
     )
 }
