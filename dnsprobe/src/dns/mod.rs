@@ -4,6 +4,7 @@
 mod name;
 mod question;
 mod rcode;
+pub mod resolv_conf;
 
 pub use name::{Name, NameError};
 pub use question::{QType, Question, QuestionError};
