@@ -100,19 +100,22 @@ fn play(scenario: &Scenario, stage: &Stage<'_>, exact_clock: bool) -> End {
 fn choose(names: &[String]) -> Result<Vec<&'static Scenario>> {
     for name in names {
         ensure!(
-            scenarios::ALL.iter().any(|scenario| scenario.name == name),
+            scenarios::ALL.iter().chain(scenarios::PENDING).any(|scenario| scenario.name == name),
             "there is no scenario {name}; `lab list` shows them"
         );
     }
-    let wanted =
-        |scenario: &&Scenario| names.is_empty() || names.iter().any(|n| n == scenario.name);
-    Ok(scenarios::ALL.iter().filter(wanted).collect())
+    if names.is_empty() {
+        return Ok(scenarios::ALL.iter().collect());
+    }
+    let wanted = |scenario: &&Scenario| names.iter().any(|name| name == scenario.name);
+    Ok(scenarios::ALL.iter().chain(scenarios::PENDING).filter(wanted).collect())
 }
 
 /// Names, kernels and what happens.
 pub fn list() {
-    for scenario in scenarios::ALL {
+    let pending = scenarios::PENDING.iter().map(|scenario| (scenario, " (pending: by name only)"));
+    for (scenario, note) in scenarios::ALL.iter().map(|scenario| (scenario, "")).chain(pending) {
         let clock = if scenario.exact_clock { " (needs --exact-clock)" } else { "" };
-        println!("{:28} {:14} {}{clock}", scenario.name, scenario.kernels, scenario.about);
+        println!("{:28} {:14} {}{clock}{note}", scenario.name, scenario.kernels, scenario.about);
     }
 }

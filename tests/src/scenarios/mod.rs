@@ -133,6 +133,10 @@ pub const ALL: &[Scenario] = &[
     ipv6::SCENARIO,
 ];
 
+/// Scenarios whose fault happens but whose rule is not there yet: they run by
+/// name only.
+pub const PENDING: &[Scenario] = &[];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,8 +152,9 @@ mod tests {
 
     #[test]
     fn scenario_names_are_unique() {
-        for (index, one) in ALL.iter().enumerate() {
-            assert!(ALL[index + 1..].iter().all(|other| other.name != one.name));
+        let all: Vec<_> = ALL.iter().chain(PENDING).collect();
+        for (index, one) in all.iter().enumerate() {
+            assert!(all[index + 1..].iter().all(|other| other.name != one.name));
         }
     }
 }
