@@ -3,6 +3,7 @@
 
 use std::{
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -15,8 +16,8 @@ use tokio::{
 
 use super::{WatchOptions, privileges};
 use crate::{
-    engine::{Blindness, Engine, Outcome, Transaction, Verdict},
-    identity::{Identity, IdentityOptions},
+    engine::{Blindness, Engine, Outcome, Query, Transaction, Verdict},
+    identity::{Identity, IdentityOptions, Owner},
     kernel::{self, RoleState, Session, now_ns},
     stats::{Completeness, Missing, PodStats, Snapshot},
     time::Timestamp,
@@ -34,6 +35,15 @@ pub(super) trait Handler {
     fn transaction(&mut self, transaction: &Transaction) -> anyhow::Result<()>;
     /// A lost query or a near miss.
     fn verdict(&mut self, verdict: &Verdict) -> anyhow::Result<()>;
+    /// A query whose end is nobody's loss.
+    fn not_followed(
+        &mut self,
+        _owner: &Arc<Owner>,
+        _role: Role,
+        _query: &Query,
+    ) -> anyhow::Result<()> {
+        Ok(())
+    }
     /// The counters at the end of an interval; `last` when stopping.
     fn snapshot(&mut self, snapshot: &Snapshot, last: bool) -> anyhow::Result<()>;
 }
@@ -202,8 +212,9 @@ impl Watch {
                     handler.verdict(&verdict)?;
                 }
                 Outcome::Transaction(transaction) => handler.transaction(&transaction)?,
-                Outcome::NotFollowed { owner, role, server } => {
+                Outcome::NotFollowed { owner, role, server, query } => {
                     self.stats.not_followed(&owner, role, server, 1);
+                    handler.not_followed(&owner, role, &query)?;
                 }
                 Outcome::Uncounted { owner, server } => {
                     self.stats.add_query(&owner, Role::Client, server);

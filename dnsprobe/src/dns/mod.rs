@@ -4,8 +4,10 @@
 mod name;
 mod question;
 mod rcode;
+mod record;
 pub mod resolv_conf;
 
 pub use name::{Name, NameError};
 pub use question::{QType, Question, QuestionError};
 pub use rcode::{parse_rcode, rcode_name};
+pub use record::Record;

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The query as people know it.
-fn query(seen: &QuerySeen, clock: &Clock) -> Query {
+pub(super) fn query(seen: &QuerySeen, clock: &Clock) -> Query {
     Query {
         question: seen.question.clone(),
         id: seen.id.id,
@@ -49,6 +49,7 @@ pub(super) fn transaction(
         role: seen.role,
         query: query(seen, clock),
         rcode: seen.answer_flags.and_then(|flags| u8::try_from(rcode(flags)).ok()),
+        answer: seen.answer.clone(),
         latency_seconds: seconds(seen.start_ns, last_ns),
         parts: match seen.role {
             Role::Client => Parts::Client { answer_queued_seconds: first, read_seconds: second },

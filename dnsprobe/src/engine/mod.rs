@@ -67,6 +67,8 @@ pub enum Outcome {
         role: Role,
         /// Who was asked.
         server: SocketAddr,
+        /// The query.
+        query: Box<Query>,
     },
     /// A query that no counter of the kernel programs has.
     Uncounted {
@@ -166,7 +168,7 @@ impl Engine {
     ) -> Outcome {
         let owner = identify.owner(query.owner);
         if query.role == Role::Server {
-            return Outcome::NotFollowed { owner, role: Role::Server, server: query.id.server };
+            return not_followed(query, owner, clock);
         }
         let until_ns = match how {
             Unanswered::SentAgain(at_ns) => at_ns,
@@ -188,9 +190,14 @@ impl Engine {
                 Cause::Unexplained | Cause::LateAnswer | Cause::RemoteSilence
             )
         {
-            return Outcome::NotFollowed { owner, role: Role::Client, server: query.id.server };
+            return not_followed(query, owner, clock);
         }
         let verdict = evidence::verdict(&timeline, decision, owner, identify, clock);
         Outcome::Verdict(Box::new(verdict))
     }
+}
+
+fn not_followed(seen: &QuerySeen, owner: Arc<Owner>, clock: &Clock) -> Outcome {
+    let query = Box::new(evidence::query(seen, clock));
+    Outcome::NotFollowed { owner, role: seen.role, server: seen.id.server, query }
 }

@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 
 use dnsprobe_common::flow::Role;
 
-use crate::{dns::Question, identity::OwnerKey};
+use crate::{
+    dns::{Question, Record},
+    identity::OwnerKey,
+};
 
 /// A tuple: sender and receiver of one direction of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,6 +77,8 @@ pub struct QuerySeen {
     pub middle_ns: Option<u64>,
     /// The answer's header flags.
     pub answer_flags: Option<u16>,
+    /// The first record behind the answer's question, when it was kept.
+    pub answer: Option<Record>,
     /// The last device that transmitted it, and when.
     pub device: Option<(Device, u64)>,
     /// When the same socket got an answer with the same id from another
@@ -152,6 +157,7 @@ impl PacketSeen {
             start_ns: self.at_ns,
             middle_ns: None,
             answer_flags: None,
+            answer: None,
             device: None,
             other_answer_ns: None,
             question: self.question.clone(),

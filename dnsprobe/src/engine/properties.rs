@@ -81,6 +81,7 @@ fn any_query() -> BoxedStrategy<QuerySeen> {
                 start_ns,
                 middle_ns,
                 answer_flags,
+                answer: None,
                 device: sent_by.map(|(leaves, at_ns)| (device(leaves), at_ns)),
                 other_answer_ns,
                 question,

@@ -72,6 +72,7 @@ pub(super) fn query_to(server: SocketAddr) -> QuerySeen {
         start_ns: SENT,
         middle_ns: None,
         answer_flags: None,
+        answer: None,
         device: None,
         other_answer_ns: None,
         question: Some(question("race.test.svc.", QType::A)),

@@ -6,7 +6,12 @@ use dnsprobe_common::flow::Role;
 use serde::{Serialize, Serializer};
 
 use super::Query;
-use crate::{dns, identity::Owner, stats::serialize_role, time::Timestamp};
+use crate::{
+    dns::{self, Record},
+    identity::Owner,
+    stats::serialize_role,
+    time::Timestamp,
+};
 
 /// An answered query, seen from one end.
 #[derive(Clone, Debug, Serialize)]
@@ -23,6 +28,9 @@ pub struct Transaction {
     /// The answer's response code; `None` when it was not seen.
     #[serde(serialize_with = "serialize_rcode")]
     pub rcode: Option<u8>,
+    /// The first record behind the question in the answer; `None` when there
+    /// was none, or it was not seen.
+    pub answer: Option<Record>,
     /// From start to end in seconds; the sum of the parts that were seen.
     pub latency_seconds: f64,
     /// Where the time went.

@@ -18,7 +18,7 @@ use dnsprobe_common::{
 
 use super::{devices::Devices, ipvs::IpvsState, recent::Remembered, symbols::Symbols};
 use crate::{
-    dns::Question,
+    dns::{Question, Record},
     engine::{
         Backend, ConntrackEntry, Device, Fact, FactKind, Observation, PacketSeen, QueryId,
         QuerySeen, QueueFull, Tuple, Unanswered,
@@ -78,6 +78,7 @@ pub(crate) fn decode(record: &[u8], context: &mut Context<'_>) -> Option<Observa
             let mut query = query_seen(&finished.key, &finished.query, context.devices);
             query.question = question(&finished.question);
             query.command = command(finished.command);
+            query.answer = first_record(&finished.question);
             let end_ns = finished.header.at_ns;
             Some(match kind {
                 EventKind::Transaction => Observation::Transaction { query, end_ns: Some(end_ns) },
@@ -249,6 +250,7 @@ fn in_flight(id: QueryId, role: Role, query: &InFlight, devices: &mut Devices) -
         start_ns: query.start_ns,
         middle_ns: (query.middle_ns != 0).then_some(query.middle_ns),
         answer_flags: (query.state == state::ANSWERED).then_some(query.answer_flags),
+        answer: None,
         device,
         other_answer_ns: None,
         question: None,
@@ -259,6 +261,12 @@ fn in_flight(id: QueryId, role: Role, query: &InFlight, devices: &mut Devices) -
 pub(crate) fn question(raw: &Raw) -> Option<Question> {
     let bytes = raw.bytes.get(..usize::from(raw.len))?;
     Question::parse(bytes).ok()
+}
+
+/// The record behind the question. A query has none there but its options, and
+/// those only where the bytes behind its question were kept.
+fn first_record(raw: &Raw) -> Option<Record> {
+    Record::first_behind_question(raw.bytes.get(..usize::from(raw.len))?)
 }
 
 pub(crate) fn command(raw: Command) -> Option<String> {

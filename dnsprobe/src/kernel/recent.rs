@@ -66,6 +66,7 @@ impl Remembered for RecentQueries<'_> {
             start_ns: sent.at_ns,
             middle_ns: None,
             answer_flags: None,
+            answer: None,
             device: None,
             other_answer_ns: None,
             question: decode::question(&sent.question),
