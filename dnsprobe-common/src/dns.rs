@@ -11,6 +11,9 @@ pub const QUESTION_LEN: usize = 260;
 /// Flag QR in the second 16-bit word of the header: set in answers.
 pub const FLAG_QR: u16 = 0x8000;
 
+/// Flag TC in the second word: the answer was cut short to fit a datagram.
+pub const FLAG_TC: u16 = 0x0200;
+
 /// The response code's bits of the second word.
 const RCODE_MASK: u16 = 0x000f;
 
@@ -31,6 +34,13 @@ pub fn is_answer(flags: u16) -> bool {
     flags & FLAG_QR != 0
 }
 
+/// Whether a flag word says that the answer was cut short.
+#[inline(always)]
+#[must_use]
+pub fn is_truncated(flags: u16) -> bool {
+    flags & FLAG_TC != 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,6 +55,12 @@ mod tests {
     fn qr_tells_answers_from_queries() {
         assert!(is_answer(0x8180));
         assert!(!is_answer(0x0100));
+    }
+
+    #[test]
+    fn a_truncated_answer_says_so() {
+        assert!(is_truncated(0x8380));
+        assert!(!is_truncated(0x8180));
     }
 
     #[test]

@@ -43,6 +43,25 @@ pub enum Role {
     Server = 1,
 }
 
+/// What carries a query.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Transport {
+    /// One message per datagram.
+    #[default]
+    Udp = 0,
+    /// Messages behind their lengths, any number per connection (RFC 7766).
+    Tcp = 1,
+}
+
+impl Transport {
+    /// The transport with that number; UDP for any other.
+    #[must_use]
+    pub fn from_number(number: u8) -> Self {
+        if number == Self::Tcp as u8 { Self::Tcp } else { Self::Udp }
+    }
+}
+
 /// One direction of a UDP flow. Ports in host order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(C)]
@@ -75,8 +94,8 @@ pub struct QueryKey {
     pub id: u16,
     /// A [`Role`]: the two ends of one transaction are two entries.
     pub role: u8,
-    /// Padding, zero.
-    pub pad: u8,
+    /// A [`Transport`]: a query repeated over TCP is another one.
+    pub transport: u8,
     /// Network namespace inode where the client's address is not unique on the
     /// node ([`is_namespace_local`]), else 0.
     pub netns: u32,

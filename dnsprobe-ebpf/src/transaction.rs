@@ -8,7 +8,7 @@ use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use dnsprobe_common::{
     dns::rcode,
     event::{Answer, EventKind, Finished, Packet, RECENT, Recent},
-    flow::{Command, InFlight, QueryKey, Role, Tuple, is_namespace_local, state},
+    flow::{Command, InFlight, QueryKey, Role, Transport, Tuple, is_namespace_local, state},
     histogram::{BUCKETS, bucket},
     stats::{Health, Latency, Stats, StatsKey},
 };
@@ -57,7 +57,7 @@ pub(crate) fn key_of(asked: &Tuple, id: u16, role: Role, netns: u32) -> QueryKey
         server_port: asked.destination_port,
         id,
         role: role as u8,
-        pad: 0,
+        transport: Transport::Udp as u8,
         netns: if is_namespace_local(&asked.source) { netns } else { 0 },
     }
 }

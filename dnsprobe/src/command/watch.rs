@@ -16,7 +16,7 @@ use tokio::{
 
 use super::{WatchOptions, privileges};
 use crate::{
-    engine::{Blindness, Engine, Outcome, Query, Transaction, Verdict},
+    engine::{Blindness, ConnectFailure, Engine, Outcome, Query, Transaction, Verdict},
     identity::{Identity, IdentityOptions, Owner},
     kernel::{self, RoleState, Session, now_ns},
     stats::{Completeness, Missing, PodStats, Snapshot},
@@ -42,6 +42,10 @@ pub(super) trait Handler {
         _role: Role,
         _query: &Query,
     ) -> anyhow::Result<()> {
+        Ok(())
+    }
+    /// A TCP connection to a DNS port that was not made.
+    fn connect_failed(&mut self, _: &ConnectFailure) -> anyhow::Result<()> {
         Ok(())
     }
     /// The counters at the end of an interval; `last` when stopping.
@@ -212,6 +216,7 @@ impl Watch {
                     handler.verdict(&verdict)?;
                 }
                 Outcome::Transaction(transaction) => handler.transaction(&transaction)?,
+                Outcome::ConnectFailed(failure) => handler.connect_failed(&failure)?,
                 Outcome::NotFollowed { owner, role, server, query } => {
                     self.stats.not_followed(&owner, role, server, 1);
                     handler.not_followed(&owner, role, &query)?;

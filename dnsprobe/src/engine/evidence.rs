@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use dnsprobe_common::{dns::rcode, flow::Role};
+use dnsprobe_common::{
+    dns::{is_truncated, rcode},
+    flow::Role,
+};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -23,6 +26,7 @@ pub(super) fn query(seen: &QuerySeen, clock: &Clock) -> Query {
         id: seen.id.id,
         client: seen.id.client,
         server: seen.id.server,
+        transport: seen.transport,
         sent: clock.timestamp(seen.start_ns),
         pid: (seen.owner.tgid != 0).then_some(seen.owner.tgid),
         command: seen.command.clone(),
@@ -48,6 +52,7 @@ pub(super) fn transaction(
         owner: identify.owner(seen.owner),
         role: seen.role,
         query: query(seen, clock),
+        truncated: seen.answer_flags.is_some_and(is_truncated),
         rcode: seen.answer_flags.and_then(|flags| u8::try_from(rcode(flags)).ok()),
         answer: seen.answer.clone(),
         latency_seconds: seconds(seen.start_ns, last_ns),

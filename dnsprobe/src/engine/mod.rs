@@ -2,6 +2,7 @@
 //! queries that got no answer, and applies one rule per cause. Pure: no I/O,
 //! no clock of its own, no order of arrival beyond kernel timestamps.
 
+mod connection;
 mod evidence;
 mod facts;
 mod observation;
@@ -19,6 +20,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use dnsprobe_common::flow::Role;
 
+pub use connection::{ConnectError, ConnectFailure, ConnectSeen, transport_name};
 pub use observation::{
     Backend, ConntrackEntry, Device, Fact, FactKind, Observation, PacketSeen, QueryId, QuerySeen,
     QueueFull, Tuple, Unanswered,
@@ -70,6 +72,9 @@ pub enum Outcome {
         /// The query.
         query: Box<Query>,
     },
+    /// A TCP connection to a DNS port that was never made. No query was sent
+    /// on it, so no count knows of it.
+    ConnectFailed(Box<ConnectFailure>),
     /// A query that no counter of the kernel programs has.
     Uncounted {
         /// Whose query.
@@ -121,6 +126,10 @@ impl Engine {
             }
             Observation::Unanswered { query, how } => {
                 sink(self.unanswered(&query, how, identify, clock));
+            }
+            Observation::ConnectFailed(seen) => {
+                let failure = ConnectFailure::of(&seen, identify, clock);
+                sink(Outcome::ConnectFailed(Box::new(failure)));
             }
             Observation::Fact(fact) => self.fact(*fact, identify, clock, sink),
         }

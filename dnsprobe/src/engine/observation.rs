@@ -3,8 +3,9 @@
 
 use std::net::SocketAddr;
 
-use dnsprobe_common::flow::Role;
+use dnsprobe_common::flow::{Role, Transport};
 
+use super::ConnectSeen;
 use crate::{
     dns::{Question, Record},
     identity::OwnerKey,
@@ -65,6 +66,8 @@ pub struct QueryId {
 pub struct QuerySeen {
     /// Which.
     pub id: QueryId,
+    /// What carried it.
+    pub transport: Transport,
     /// Which end of the transaction.
     pub role: Role,
     /// Who it belongs to.
@@ -151,6 +154,7 @@ impl PacketSeen {
     pub fn unseen_query(&self, owner: OwnerKey) -> QuerySeen {
         QuerySeen {
             id: QueryId { client: self.client(), server: self.server(), id: self.id },
+            transport: Transport::Udp,
             role: Role::Client,
             owner,
             socket: 0,
@@ -271,6 +275,8 @@ pub enum Observation {
         /// How that is known.
         how: Unanswered,
     },
+    /// A TCP connection to a DNS port was not made.
+    ConnectFailed(Box<ConnectSeen>),
     /// Something happened to a packet.
     Fact(Box<Fact>),
 }

@@ -1,5 +1,6 @@
 //! What holds for any observations at all.
 
+use dnsprobe_common::flow::Transport;
 use proptest::{collection::vec, option, prelude::*};
 use serde_json::{Value, json};
 
@@ -75,6 +76,7 @@ fn any_query() -> BoxedStrategy<QuerySeen> {
                 question,
             )| QuerySeen {
                 id: QueryId { client, server, id },
+                transport: Transport::Udp,
                 role: if is_server { Role::Server } else { Role::Client },
                 owner,
                 socket,

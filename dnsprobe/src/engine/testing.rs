@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use dnsprobe_common::flow::Role;
+use dnsprobe_common::flow::{Role, Transport};
 
 use super::{
     Backend, Blindness, Cause, ConntrackEntry, Device, Engine, Fact, FactKind, Observation,
@@ -66,6 +66,7 @@ pub(super) fn query() -> QuerySeen {
 pub(super) fn query_to(server: SocketAddr) -> QuerySeen {
     QuerySeen {
         id: QueryId { client: client(), server, id: ID },
+        transport: Transport::Udp,
         role: Role::Client,
         owner: ASKER,
         socket: 0xffff_8880_0000_1000,

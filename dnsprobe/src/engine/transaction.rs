@@ -31,6 +31,9 @@ pub struct Transaction {
     /// The first record behind the question in the answer; `None` when there
     /// was none, or it was not seen.
     pub answer: Option<Record>,
+    /// Whether the answer was cut short (flag TC): the rest is to be had over
+    /// TCP only.
+    pub truncated: bool,
     /// From start to end in seconds; the sum of the parts that were seen.
     pub latency_seconds: f64,
     /// Where the time went.

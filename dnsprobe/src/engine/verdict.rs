@@ -2,8 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use dnsprobe_common::flow::Transport;
 use serde::Serialize;
 
+use super::connection::serialize_transport;
 use crate::{dns::Question, identity::Owner, time::Timestamp};
 
 /// Why a query was lost, or nearly. The numbers and names are stable.
@@ -166,6 +168,9 @@ pub struct Query {
     pub client: SocketAddr,
     /// Whom it asked, before translation.
     pub server: SocketAddr,
+    /// What carried it.
+    #[serde(serialize_with = "serialize_transport")]
+    pub transport: Transport,
     /// When it was sent.
     pub sent: Timestamp,
     /// Process id of the sender, where it was known.

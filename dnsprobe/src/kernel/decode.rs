@@ -11,7 +11,7 @@ use dnsprobe_common::{
         Unreachable,
     },
     flow::{
-        Address, Command, InFlight, QueryKey, Role, Tuple as RawTuple, command_bytes,
+        Address, Command, InFlight, QueryKey, Role, Transport, Tuple as RawTuple, command_bytes,
         is_namespace_local, state,
     },
 };
@@ -217,7 +217,8 @@ pub(crate) fn query_seen(key: &QueryKey, query: &InFlight, devices: &mut Devices
         id: key.id,
     };
     let role = if key.role == Role::Server as u8 { Role::Server } else { Role::Client };
-    in_flight(id, role, query, devices)
+    let transport = Transport::from_number(key.transport);
+    QuerySeen { transport, ..in_flight(id, role, query, devices) }
 }
 
 /// The key of a client's query by its flow.
@@ -229,7 +230,7 @@ pub(crate) fn query_key(flow: &RawTuple, id: u16, netns: u32) -> QueryKey {
         server_port: flow.destination_port,
         id,
         role: Role::Client as u8,
-        pad: 0,
+        transport: Transport::Udp as u8,
         netns: if is_namespace_local(&flow.source) { netns } else { 0 },
     }
 }
@@ -239,6 +240,7 @@ fn in_flight(id: QueryId, role: Role, query: &InFlight, devices: &mut Devices) -
         .then(|| (devices.describe(query.device_netns, query.device_ifindex), query.device_ns));
     QuerySeen {
         id,
+        transport: Transport::Udp,
         role,
         owner: OwnerKey {
             cgroup: query.cgroup,

@@ -6,7 +6,7 @@ use std::borrow::Borrow;
 use aya::maps::{HashMap, MapData};
 use dnsprobe_common::{
     event::{Answer, RECENT, Recent, Sent},
-    flow::{QueryKey, Role, Tuple, command_bytes, is_namespace_local},
+    flow::{QueryKey, Role, Transport, Tuple, command_bytes, is_namespace_local},
 };
 
 use super::decode;
@@ -55,6 +55,7 @@ impl Remembered for RecentQueries<'_> {
                 server: decode::socket(&flow.destination, flow.destination_port),
                 id,
             },
+            transport: Transport::Udp,
             role: Role::Client,
             owner: OwnerKey {
                 cgroup: sent.cgroup,

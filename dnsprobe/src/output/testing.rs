@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use dnsprobe_common::flow::Role;
+use dnsprobe_common::flow::{Role, Transport};
 use serde_json::json;
 
 use crate::{
@@ -45,6 +45,7 @@ fn query(qtype: QType, id: u16, asked: SocketAddr) -> Query {
         id,
         client: SocketAddr::from(([10, 244, 0, 11], 40_000)),
         server: asked,
+        transport: Transport::Udp,
         sent: at(10),
         pid: Some(123),
         command: Some("dnsq".into()),
@@ -59,6 +60,7 @@ pub(super) fn transaction() -> Transaction {
         query: query(QType::AAAA, 4660, server(10)),
         rcode: Some(0),
         answer: None,
+        truncated: false,
         latency_seconds: 0.0201,
         parts: Parts::Client { answer_queued_seconds: Some(0.0200), read_seconds: Some(0.0001) },
     }

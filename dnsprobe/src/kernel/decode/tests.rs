@@ -128,7 +128,7 @@ fn key() -> QueryKey {
         server_port: 53,
         id: 4660,
         role: Role::Client as u8,
-        pad: 0,
+        transport: 0,
         netns: 0,
     }
 }
