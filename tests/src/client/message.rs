@@ -13,6 +13,8 @@ pub enum QueryType {
     A,
     /// IPv6 address.
     Aaaa,
+    /// Text.
+    Txt,
 }
 
 impl QueryType {
@@ -20,6 +22,7 @@ impl QueryType {
         match self {
             Self::A => 1,
             Self::Aaaa => 28,
+            Self::Txt => 16,
         }
     }
 }
@@ -27,8 +30,9 @@ impl QueryType {
 /// Length of the fixed header.
 pub const HEADER_BYTES: usize = 12;
 
-/// One question as it goes on the wire, recursion desired, no EDNS.
-pub fn query(id: u16, name: &str, kind: QueryType) -> Result<Vec<u8>> {
+/// One question as it goes on the wire, recursion desired; with `edns`, an OPT
+/// record that offers answers of so many bytes.
+pub fn query(id: u16, name: &str, kind: QueryType, edns: Option<u16>) -> Result<Vec<u8>> {
     let mut message = vec![0; HEADER_BYTES];
     message[..2].copy_from_slice(&id.to_be_bytes());
     message[2] = 0x01; // recursion desired
@@ -40,7 +44,29 @@ pub fn query(id: u16, name: &str, kind: QueryType) -> Result<Vec<u8>> {
         message.extend_from_slice(label.as_bytes());
     }
     message.extend_from_slice(&[0, 0, kind.code(), 0, 1]);
+    if let Some(bytes) = edns {
+        let [high, low] = bytes.to_be_bytes();
+        message[11] = 1; // one additional record
+        message.extend_from_slice(&[0, 0, 41, high, low, 0, 0, 0, 0, 0, 0]);
+    }
     Ok(message)
+}
+
+/// Transaction id of a message.
+#[must_use]
+pub fn id(message: &[u8]) -> u16 {
+    message.first_chunk().map_or(0, |bytes| u16::from_be_bytes(*bytes))
+}
+
+/// Whether a response answers a query made by [`query`]: the same id and the
+/// same question.
+#[must_use]
+pub fn answers(response: &[u8], query: &[u8]) -> bool {
+    let question = |message: &[u8]| {
+        let name = message.get(HEADER_BYTES..)?.iter().position(|byte| *byte == 0)?;
+        message.get(HEADER_BYTES..HEADER_BYTES + name + 5).map(<[u8]>::to_ascii_lowercase)
+    };
+    id(response) == id(query) && question(response) == question(query)
 }
 
 /// Transaction id and response code of a response; `None` for anything else.
@@ -67,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_query_has_the_bytes_of_rfc_1035() {
-        let message = query(0x1234, "a.bc.", QueryType::Aaaa).unwrap();
+        let message = query(0x1234, "a.bc.", QueryType::Aaaa, None).unwrap();
         assert_eq!(
             message,
             [0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, b'a', 2, b'b', b'c', 0, 0, 28, 0, 1]
@@ -76,16 +102,32 @@ mod tests {
 
     #[test]
     fn an_empty_label_is_refused() {
-        assert!(query(1, "a..b", QueryType::A).is_err());
+        assert!(query(1, "a..b", QueryType::A, None).is_err());
     }
 
     #[test]
     fn only_responses_are_taken_for_responses() {
-        let mut message = query(7, "a", QueryType::A).unwrap();
+        let mut message = query(7, "a", QueryType::A, None).unwrap();
         assert_eq!(response(&message), None);
         message[2] |= 0x80;
         message[3] |= 3;
         assert_eq!(response(&message), Some((7, "NXDOMAIN")));
         assert_eq!(response(&message[..11]), None);
+    }
+
+    #[test]
+    fn an_answer_has_the_id_and_the_question_of_its_query() {
+        let ask = |id, name| query(id, name, QueryType::A, Some(4096)).unwrap();
+        assert!(answers(&query(7, "A.b", QueryType::A, None).unwrap(), &ask(7, "a.b")));
+        assert!(!answers(&ask(8, "a.b"), &ask(7, "a.b")));
+        assert!(!answers(&ask(7, "a.c"), &ask(7, "a.b")));
+        assert!(!answers(&[0, 7], &ask(7, "a.b")));
+    }
+
+    #[test]
+    fn edns_offers_a_size() {
+        let message = query(7, "a", QueryType::Txt, Some(4096)).unwrap();
+        assert_eq!(message[10..12], [0, 1]);
+        assert!(message.ends_with(&[0, 0, 41, 0x10, 0, 0, 0, 0, 0, 0, 0]));
     }
 }

@@ -2,10 +2,14 @@
 //! the query what was answered, and the real resolvers of the C libraries and
 //! of Go.
 
+mod books;
 pub mod message;
 pub mod pair;
 pub mod query;
 pub mod report;
 pub mod resolver;
+mod socket;
+pub mod uring;
 
 pub use report::{Latency, Report, Unanswered};
+pub use socket::Via;

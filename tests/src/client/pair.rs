@@ -13,8 +13,9 @@ use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg};
 use serde::{Deserialize, Serialize};
 
 use super::message::{self, QueryType};
-use super::query::{PORT, source_address};
+use super::query::PORT;
 use super::report::{Report, Unanswered};
+use super::socket::source_address;
 
 /// What to ask, and whom.
 #[derive(Clone, Debug, clap::Args, Serialize, Deserialize)]
@@ -102,13 +103,13 @@ fn send_pair(args: &Args, servers: [SocketAddr; 2], pair: u16) -> Result<PairSoc
     };
     let udp = UdpSocket::bind((any, 0))?;
     udp.set_nonblocking(true)?;
-    let client = SocketAddr::new(source_address(args.server)?, udp.local_addr()?.port());
+    let client = SocketAddr::new(source_address(args.server), udp.local_addr()?.port());
     let questions = [(pair, QueryType::A), (pair | AAAA_ID, QueryType::Aaaa)];
     let mut messages = Vec::new();
     let mut waiting = HashMap::new();
     for ((id, kind), server) in questions.into_iter().zip(servers) {
-        messages.push(message::query(id, &args.name, kind)?);
-        waiting.insert(id, Unanswered { client, server, id, kind });
+        messages.push(message::query(id, &args.name, kind, None)?);
+        waiting.insert(id, Unanswered { client, server, id, kind, send_error: None });
     }
     let slices: Vec<_> = messages.iter().map(|message| [IoSlice::new(message)]).collect();
     let addresses = servers.map(|server| Some(SockaddrStorage::from(server)));

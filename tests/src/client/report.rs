@@ -34,6 +34,13 @@ impl Report {
     pub fn lost(&self) -> u64 {
         self.sent - self.answered
     }
+
+    /// Queries the kernel refused to send with this error (`EAGAIN`, ...).
+    #[must_use]
+    pub fn send_errors_of(&self, error: &str) -> u64 {
+        self.unanswered.iter().filter(|query| query.send_error.as_deref() == Some(error)).count()
+            as u64
+    }
 }
 
 /// A query without an answer, by what is on the wire.
@@ -48,6 +55,9 @@ pub struct Unanswered {
     /// Question type.
     #[serde(rename = "type")]
     pub kind: QueryType,
+    /// The error of the system call, if the kernel refused to send it.
+    #[serde(default)]
+    pub send_error: Option<String>,
 }
 
 /// Percentiles of a client's measurements, in seconds.

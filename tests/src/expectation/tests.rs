@@ -15,6 +15,7 @@ fn unanswered() -> Unanswered {
         server: "10.96.0.10:53".parse().unwrap(),
         id: 7,
         kind: QueryType::Aaaa,
+        send_error: None,
     }
 }
 
