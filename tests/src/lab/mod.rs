@@ -6,6 +6,7 @@ pub mod bridge;
 pub mod cast;
 pub mod clients;
 pub mod conntrack;
+pub mod counters;
 pub mod dnsprobe;
 pub mod firewall;
 pub mod hold;
@@ -18,6 +19,7 @@ pub mod programs;
 pub mod server;
 pub mod shell;
 pub mod spec;
+pub mod undo;
 
 pub use node::Node;
 pub use pod::Pod;

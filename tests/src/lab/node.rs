@@ -1,7 +1,7 @@
 //! The mini node: its namespace, its devices, its pods and their servers.
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -41,6 +41,8 @@ pub struct Node {
 const OWN_NAMESPACE: &str = "lab-node";
 /// Where packets for the rest of the world go.
 pub(crate) const UPLINK: &str = "uplink0";
+/// The next hop there.
+pub(crate) const UPLINK_GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// Holds the addresses of IPVS services, as kube-proxy has it.
 pub(super) const IPVS_DEVICE: &str = "kube-ipvs0";
 const RUN: &str = "/run/dnsprobe-lab";
@@ -139,8 +141,8 @@ impl Node {
                 "link add {UPLINK} type dummy\n\
                  addr add 192.0.2.10/24 dev {UPLINK}\n\
                  link set {UPLINK} up\n\
-                 route add default via 192.0.2.1 dev {UPLINK}\n\
-                 neigh replace 192.0.2.1 lladdr 02:d5:ff:00:00:01 dev {UPLINK} nud permanent\n\
+                 route add default via {UPLINK_GATEWAY} dev {UPLINK}\n\
+                 neigh replace {UPLINK_GATEWAY} lladdr 02:d5:ff:00:00:01 dev {UPLINK} nud permanent\n\
                  link add {IPVS_DEVICE} type dummy\n"
             );
         }

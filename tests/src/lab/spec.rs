@@ -42,14 +42,14 @@ pub struct Spec {
 }
 
 /// Next hop of point-to-point pods.
-const NEXT_HOP: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+pub const NEXT_HOP: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 const NEXT_HOP_V6: &str = "fe80::1";
 /// The node's address on the bridge.
 pub(super) const BRIDGE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 245, 0, 1);
 /// Everything on the bridge.
 pub(super) const BRIDGE_SUBNET: &str = "10.245.0.0/24";
 /// Bridge of the kubenet-like pods.
-pub(super) const BRIDGE: &str = "cbr0";
+pub(crate) const BRIDGE: &str = "cbr0";
 
 impl Spec {
     /// `namespace/name`, as dnsprobe labels it.
@@ -116,12 +116,14 @@ impl Spec {
 
     /// Link-layer addresses, so that neighbours can be entered beforehand:
     /// `side` 1 is the pod, 0 the node.
-    pub(super) fn mac(&self, bridge: bool, side: u8) -> String {
+    #[must_use]
+    pub fn mac(&self, bridge: bool, side: u8) -> String {
         format!("02:d5:{:02x}:00:{side:02x}:{:02x}", u8::from(bridge), self.number)
     }
 
     /// The node's end of the pod's link.
-    pub(super) fn node_device(&self, bridge: bool) -> String {
+    #[must_use]
+    pub fn node_device(&self, bridge: bool) -> String {
         format!("{}{}", if bridge { "br" } else { "pod" }, self.number)
     }
 

@@ -8,6 +8,7 @@ mod conntrack_clash_musl;
 mod conntrack_clash_resolved;
 mod conntrack_clash_snat;
 mod conntrack_table_full;
+mod cpu_backlog_full;
 mod evidence;
 mod healthy;
 mod ipv6;
@@ -15,11 +16,14 @@ mod ipvs_stale_backend;
 mod late_answer;
 mod latency;
 mod musl_two_nameservers;
+mod neighbour_failed;
 mod no_listener;
+mod no_route;
 mod policy_drop;
 mod remote_silence;
 mod socket_buffer_full;
 mod stage;
+mod tc_drop;
 mod trace;
 mod unexplained;
 
@@ -135,7 +139,12 @@ pub const ALL: &[Scenario] = &[
 
 /// Scenarios whose fault happens but whose rule is not there yet: they run by
 /// name only.
-pub const PENDING: &[Scenario] = &[];
+pub const PENDING: &[Scenario] = &[
+    tc_drop::SCENARIO,
+    cpu_backlog_full::SCENARIO,
+    no_route::SCENARIO,
+    neighbour_failed::SCENARIO,
+];
 
 #[cfg(test)]
 mod tests {
