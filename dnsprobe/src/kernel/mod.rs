@@ -9,11 +9,14 @@ mod devices;
 mod ipvs;
 mod layout;
 mod maps;
+mod netlink;
 mod plan;
 mod program_log;
 mod recent;
+mod services;
 mod session;
 mod symbols;
 
 pub use plan::{Mechanism, Role, RoleReport, RoleState, reference};
+pub use services::{Answer, Backend, Services, Source};
 pub use session::{Options, Reading, Session, SessionError, now_ns};

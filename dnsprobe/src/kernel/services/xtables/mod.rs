@@ -1,0 +1,96 @@
+//! The `nat` tables of iptables and ip6tables (legacy x_tables), asked for
+//! with getsockopt.
+
+mod blob;
+pub(super) mod extension;
+
+use std::{
+    fs, io,
+    net::UdpSocket,
+    os::fd::{AsRawFd, RawFd},
+};
+
+pub(super) use blob::Table;
+
+use super::Unread;
+
+/// `IPT_SO_GET_INFO` and `IP6T_SO_GET_INFO`.
+const GET_INFO: libc::c_int = 64;
+const GET_ENTRIES: libc::c_int = 65;
+/// `struct ipt_getinfo`: name, valid hooks, entry point per hook, last rule
+/// per hook, number of entries, their size.
+const INFO_BYTES: usize = 84;
+const INFO_ENTRY_POINTS: usize = 36;
+const INFO_SIZE: usize = 80;
+/// `struct ipt_get_entries`: name, size, padding; the entries follow.
+const ENTRIES_HEADER: usize = 40;
+const TABLE: &[u8] = b"nat";
+/// Hooks where destinations are translated: PREROUTING and OUTPUT.
+const HOOKS: [usize; 2] = [0, 3];
+/// Times that reading starts anew because the table was replaced meanwhile.
+const ATTEMPTS: usize = 4;
+
+/// The `nat` table of one IP family.
+pub(super) fn read(is_v6: bool) -> Result<Table, Unread> {
+    // The kernel makes a table that is asked for and is not there, and with it
+    // the hooks that translate: so ask only for what is there.
+    let names = if is_v6 { "/proc/net/ip6_tables_names" } else { "/proc/net/ip_tables_names" };
+    match fs::read_to_string(names) {
+        Ok(names) if names.lines().any(|name| name.as_bytes() == TABLE) => {}
+        Ok(_) => return Err(Unread::Absent),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unread::Absent),
+        Err(error) => return Err(Unread::Unreadable(format!("{names}: {error}"))),
+    }
+    for _ in 0..ATTEMPTS {
+        match read_once(is_v6) {
+            Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {}
+            Err(error) => return Err(Unread::Unreadable(describe(&error))),
+            Ok((entries, entry_points)) => {
+                return Table::parse(&entries, entry_points, is_v6)
+                    .map_err(|error| Unread::Unreadable(error.to_string()));
+            }
+        }
+    }
+    Err(Unread::Unreadable("the table was replaced each time while it was read".to_owned()))
+}
+
+fn describe(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        format!("{error}; reading the table needs CAP_NET_ADMIN")
+    } else {
+        error.to_string()
+    }
+}
+
+fn read_once(is_v6: bool) -> io::Result<(Vec<u8>, Vec<usize>)> {
+    let socket = if is_v6 { UdpSocket::bind("[::]:0") } else { UdpSocket::bind("0.0.0.0:0") }?;
+    let level = if is_v6 { libc::IPPROTO_IPV6 } else { libc::IPPROTO_IP };
+    let mut info = vec![0; INFO_BYTES];
+    info[..TABLE.len()].copy_from_slice(TABLE);
+    get(socket.as_raw_fd(), level, GET_INFO, &mut info)?;
+    let number = |at: usize| {
+        info.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u32::from_ne_bytes(*bytes))
+    };
+    let size = number(INFO_SIZE);
+    let entry_points = HOOKS
+        .map(|hook| usize::try_from(number(INFO_ENTRY_POINTS + 4 * hook)).unwrap_or(usize::MAX));
+    let length = usize::try_from(size).unwrap_or(usize::MAX).saturating_add(ENTRIES_HEADER);
+    let mut entries = vec![0; length];
+    entries[..TABLE.len()].copy_from_slice(TABLE);
+    entries[32..36].copy_from_slice(&size.to_ne_bytes());
+    get(socket.as_raw_fd(), level, GET_ENTRIES, &mut entries)?;
+    entries.drain(..ENTRIES_HEADER);
+    Ok((entries, entry_points.to_vec()))
+}
+
+/// getsockopt with a buffer that is read, too.
+fn get(socket: RawFd, level: i32, option: i32, buffer: &mut [u8]) -> io::Result<()> {
+    let mut length = libc::socklen_t::try_from(buffer.len())
+        .map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+    // SAFETY: the kernel reads and writes at most `length` bytes of `buffer`,
+    // which is as long, and both live through the call.
+    let result = unsafe {
+        libc::getsockopt(socket, level, option, buffer.as_mut_ptr().cast(), &raw mut length)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
