@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use dnsprobe_tests::client::{pair, query, resolver};
-use dnsprobe_tests::command::{demo, native, run};
+use dnsprobe_tests::client::{pair, query, resolver, steady};
+use dnsprobe_tests::command::{clean, demo, native, run};
 use dnsprobe_tests::lab::{Programs, hold};
 
 /// A mini node with real faults, for testing dnsprobe.
@@ -40,6 +40,9 @@ enum Command {
     Demo,
     /// Test dnsprobe on the machine's own kernel, in namespaces of its own.
     Native,
+    /// Ask for long at an even rate while nothing is wrong: dnsprobe must find
+    /// nothing.
+    Clean(clean::Args),
     /// Ask as a client would and print what was measured.
     #[command(subcommand)]
     Client(ClientCommand),
@@ -53,6 +56,8 @@ enum ClientCommand {
     Query(query::Args),
     /// A and AAAA at once from one socket.
     Pair(pair::Args),
+    /// A and AAAA at once, again and again, at an even rate.
+    Steady(steady::Args),
 }
 
 fn main() -> Result<ExitCode> {
@@ -63,9 +68,11 @@ fn main() -> Result<ExitCode> {
         Command::List => run::list(),
         Command::Run(args) => return run::run(&args, &programs),
         Command::Demo => return demo::run(&programs),
+        Command::Clean(args) => return clean::run(&args, &programs),
         Command::Native => return native::run(&programs),
         Command::Client(ClientCommand::Query(args)) => print(&query::run(&args)?)?,
         Command::Client(ClientCommand::Pair(args)) => print(&pair::run(&args)?)?,
+        Command::Client(ClientCommand::Steady(args)) => print(&steady::run(&args)?)?,
         Command::Hold(args) => hold::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -9,6 +9,7 @@ pub mod query;
 pub mod report;
 pub mod resolver;
 mod socket;
+pub mod steady;
 pub mod uring;
 
 pub use report::{Latency, Report, Unanswered};

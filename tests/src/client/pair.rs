@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::io::IoSlice;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -64,7 +64,7 @@ pub fn run(args: &Args) -> Result<Report> {
     let mut report = Report::default();
     let mut sockets = Vec::new();
     for pair in 0..args.pairs {
-        let socket = send_pair(args, servers, pair)?;
+        let socket = send(&args.name, servers, pair)?;
         report.sent += 2;
         sockets.push(socket);
     }
@@ -91,24 +91,25 @@ pub fn run(args: &Args) -> Result<Report> {
 }
 
 /// One socket with its pair.
-struct PairSocket {
+pub(super) struct PairSocket {
     udp: UdpSocket,
     waiting: HashMap<u16, Unanswered>,
 }
 
-fn send_pair(args: &Args, servers: [SocketAddr; 2], pair: u16) -> Result<PairSocket> {
-    let any: IpAddr = match args.server {
+/// Ask for A and AAAA of `name` from a new socket.
+pub(super) fn send(name: &str, servers: [SocketAddr; 2], pair: u16) -> Result<PairSocket> {
+    let any: IpAddr = match servers[0].ip() {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
     let udp = UdpSocket::bind((any, 0))?;
     udp.set_nonblocking(true)?;
-    let client = SocketAddr::new(source_address(args.server), udp.local_addr()?.port());
+    let client = SocketAddr::new(source_address(servers[0].ip()), udp.local_addr()?.port());
     let questions = [(pair, QueryType::A), (pair | AAAA_ID, QueryType::Aaaa)];
     let mut messages = Vec::new();
     let mut waiting = HashMap::new();
     for ((id, kind), server) in questions.into_iter().zip(servers) {
-        messages.push(message::query(id, &args.name, kind, None)?);
+        messages.push(message::query(id, name, kind, None)?);
         waiting.insert(id, Unanswered { client, server, id, kind, send_error: None });
     }
     let slices: Vec<_> = messages.iter().map(|message| [IoSlice::new(message)]).collect();
@@ -119,9 +120,25 @@ fn send_pair(args: &Args, servers: [SocketAddr; 2], pair: u16) -> Result<PairSoc
     Ok(PairSocket { udp, waiting })
 }
 
+impl AsFd for PairSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.udp.as_fd()
+    }
+}
+
 impl PairSocket {
+    /// Whether an answer is still to come.
+    pub(super) fn waits(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// What got no answer.
+    pub(super) fn give_up(&mut self) -> impl Iterator<Item = Unanswered> {
+        self.waiting.drain().map(|(_, query)| query)
+    }
+
     /// Take every answer that is there.
-    fn read(&mut self, report: &mut Report) {
+    pub(super) fn read(&mut self, report: &mut Report) {
         let mut buffer = [0; 1500];
         while let Ok((length, from)) = self.udp.recv_from(&mut buffer) {
             let Some((id, rcode)) = message::response(&buffer[..length]) else {

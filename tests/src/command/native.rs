@@ -3,11 +3,10 @@
 //! machine's network and firewall are left alone, and nothing stays behind.
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 use crate::client::query;
@@ -17,9 +16,8 @@ use crate::lab::cast::{CART, COREDNS_0, DNS, VICTIM, WORKER};
 use crate::lab::clients::{Lookup, Pace};
 use crate::lab::dnsprobe::{Mode, Watch};
 use crate::lab::firewall::{Balance, Rules};
-use crate::lab::node::Place;
 use crate::lab::spec::{Spec, Wiring};
-use crate::lab::{Node, Programs, server};
+use crate::lab::{Node, Programs, node, server};
 use crate::observed::Observed;
 
 const LOST_AFTER: Duration = Duration::from_secs(1);
@@ -29,7 +27,7 @@ pub fn run(programs: &Programs) -> Result<ExitCode> {
     outlive_interrupts()?;
     let specs =
         [COREDNS_0, CART, WORKER, VICTIM].map(|spec| Spec { wiring: Wiring::PointToPoint, ..spec });
-    let node = Node::up(Place::OwnNamespace { cgroups: cgroup_mount()? }, &specs)?;
+    let node = Node::up(node::own_namespace()?, &specs)?;
     let problems = play(&node, programs).unwrap_or_else(|error| vec![format!("{error:#}")]);
     drop(node);
     let Some((first, others)) = problems.split_first() else {
@@ -105,22 +103,4 @@ fn completeness_problem(observed: &Observed) -> Result<Option<String>> {
         )),
     };
     Ok(problem)
-}
-
-/// Where cgroup v2 is mounted: in hybrid set-ups not at the top.
-fn cgroup_mount() -> Result<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mounts")?;
-    let mount = mounts
-        .lines()
-        .map(|line| line.split(' ').collect::<Vec<_>>())
-        .find(|fields| fields.get(2) == Some(&"cgroup2"))
-        .and_then(|fields| fields.get(1).map(PathBuf::from))
-        .context("cgroup v2 is not mounted")?;
-    let writable = fs::create_dir(mount.join("kubepods.slice"));
-    ensure!(
-        writable.is_ok() || mount.join("kubepods.slice").is_dir(),
-        "cannot make cgroups below {}",
-        mount.display()
-    );
-    Ok(mount)
 }

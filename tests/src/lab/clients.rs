@@ -11,7 +11,7 @@ use super::pod::Pod;
 use super::process::Process;
 use super::{Node, Programs};
 use crate::client::resolver::{Lookups, Resolver};
-use crate::client::{Report, pair, query};
+use crate::client::{Report, pair, query, steady};
 
 /// A client that runs.
 #[derive(Debug)]
@@ -43,6 +43,11 @@ impl Programs {
     /// Ask from `pod` in A/AAAA pairs.
     pub fn pair(&self, pod: &Pod, args: &pair::Args) -> Result<Client> {
         self.measuring(pod, "pair", args)
+    }
+
+    /// Ask from `pod` in A/AAAA pairs at an even rate.
+    pub fn steady(&self, pod: &Pod, args: &steady::Args) -> Result<Client> {
+        self.measuring(pod, "steady", args)
     }
 
     /// Ask from the node itself, outside any pod, as a unit of that name.
@@ -106,7 +111,12 @@ pub enum Pace {
 impl Client {
     /// Wait for the end; the client's own count.
     pub fn report(self) -> Result<Report> {
-        let lines = self.process.finish(LONGEST)?;
+        self.report_within(LONGEST)
+    }
+
+    /// The same for a client that may take this long.
+    pub fn report_within(self, longest: Duration) -> Result<Report> {
+        let lines = self.process.finish(longest)?;
         let text = lines.last().context("the client printed nothing")?;
         match self.reads {
             Reads::Report => serde_json::from_str(text).context("not a client's report"),

@@ -64,6 +64,11 @@ impl Watch {
         Ok(Self { process, lost_after, output })
     }
 
+    /// Hear what it prints, as it prints it, for this long.
+    pub fn listen(&mut self, time: Duration, hear: impl FnMut(&str)) {
+        self.process.listen(time, hear);
+    }
+
     /// Give the last query time to be judged, stop dnsprobe, read its output.
     pub fn finish(self) -> Result<Observed> {
         sleep(self.lost_after + Duration::from_millis(1500));

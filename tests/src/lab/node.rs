@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::firewall::Rules;
 use super::pod::{self, Directories, Pod};
@@ -51,6 +51,29 @@ const RUN: &str = "/run/dnsprobe-lab";
 const MODULES: &str = "veth dummy bridge br_netfilter sch_netem nf_conntrack nf_conntrack_netlink \
     iptable_nat iptable_mangle iptable_filter iptable_raw ip6table_nat ip6table_filter \
     xt_NFQUEUE nfnetlink_queue ip_vs ip_vs_rr";
+
+/// Namespaces of the node's own on this machine, below its cgroup mount.
+pub fn own_namespace() -> Result<Place> {
+    Ok(Place::OwnNamespace { cgroups: cgroup_mount()? })
+}
+
+/// Where cgroup v2 is mounted: in hybrid set-ups not at the top.
+fn cgroup_mount() -> Result<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    let mount = mounts
+        .lines()
+        .map(|line| line.split(' ').collect::<Vec<_>>())
+        .find(|fields| fields.get(2) == Some(&"cgroup2"))
+        .and_then(|fields| fields.get(1).map(PathBuf::from))
+        .context("cgroup v2 is not mounted")?;
+    let writable = fs::create_dir(mount.join("kubepods.slice"));
+    ensure!(
+        writable.is_ok() || mount.join("kubepods.slice").is_dir(),
+        "cannot make cgroups below {}",
+        mount.display()
+    );
+    Ok(mount)
+}
 
 impl Node {
     /// Build the node with the pods in `specs`, start the DNS servers.

@@ -66,6 +66,29 @@ impl Process {
         Ok(())
     }
 
+    /// Collect its output for this long, and pass on what is on its standard
+    /// output.
+    pub fn listen(&mut self, time: Duration, mut hear: impl FnMut(&str)) {
+        let deadline = Instant::now() + time;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => {
+                    if let Line::Out(text) = &line {
+                        hear(text);
+                    }
+                    self.keep(line);
+                }
+                Err(RecvTimeoutError::Timeout) => break,
+                // It ended; whoever waits for its end will say why.
+                Err(RecvTimeoutError::Disconnected) => thread::sleep(left),
+            }
+            if Instant::now() >= deadline {
+                break;
+            }
+        }
+    }
+
     /// Send a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         kill(self.pid(), signal).with_context(|| format!("cannot signal {}", self.name))

@@ -14,6 +14,13 @@ use super::process::Process;
 pub(super) const PROGRAM: &str = "dnsmasq";
 /// A name every server knows, with A and AAAA.
 pub const NAME: &str = "cart.shop.svc.cluster.local.";
+/// Every name a server knows, each with A and AAAA.
+pub const NAMES: [&str; 4] = [
+    NAME,
+    "api.shop.svc.cluster.local.",
+    "orders.shop.svc.cluster.local.",
+    "ledger.batch.svc.cluster.local.",
+];
 /// A name in the cluster's domain that does not exist.
 pub const MISSING_NAME: &str = "missing.shop.svc.cluster.local.";
 
@@ -29,7 +36,6 @@ pub struct Options {
 /// Start a server in `pod` and wait until it serves.
 pub fn start(pod: &Pod, options: &Options) -> Result<Process> {
     let mut command = Command::new(PROGRAM);
-    let name = NAME.trim_end_matches('.');
     command.args([
         "--keep-in-foreground",
         "--log-facility=-",
@@ -41,8 +47,12 @@ pub fn start(pod: &Pod, options: &Options) -> Result<Process> {
         "--no-poll",
         "--cache-size=0",
         "--local=/cluster.local/",
-        &format!("--host-record={name},10.96.1.10,fd00:10:96::110"),
     ]);
+    for (index, name) in NAMES.iter().enumerate() {
+        let name = name.trim_end_matches('.');
+        let number = 10 + index;
+        command.arg(format!("--host-record={name},10.96.1.{number},fd00:10:96::1{number}"));
+    }
     if options.local_only {
         command.arg("--local-service");
     }
