@@ -1,6 +1,6 @@
 //! What asks the questions: two measuring clients of our own, which know to
 //! the query what was answered, and the real resolvers of the C libraries and
-//! of Go.
+//! of Go. And what fills tables without asking anything.
 
 mod books;
 pub mod message;
@@ -9,6 +9,7 @@ pub mod query;
 pub mod report;
 pub mod resolver;
 mod socket;
+pub mod spray;
 pub mod steady;
 pub mod uring;
 

@@ -60,6 +60,8 @@ pub const SECOND_DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 11);
 pub const SECOND_DNS_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x10, 0x96, 0, 0, 0, 0, 11);
 /// A DNS service in IPVS mode.
 pub const IPVS_DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 20);
+/// A second DNS service in IPVS mode.
+pub const SECOND_IPVS_DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 21);
 /// A resolver somewhere else, behind the uplink that swallows everything.
 pub const REMOTE_RESOLVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 53);
 

@@ -11,7 +11,7 @@ use super::pod::Pod;
 use super::process::Process;
 use super::{Node, Programs};
 use crate::client::resolver::{Lookups, Resolver};
-use crate::client::{Report, pair, query, steady};
+use crate::client::{Report, pair, query, spray, steady};
 
 /// A client that runs.
 #[derive(Debug)]
@@ -48,6 +48,11 @@ impl Programs {
     /// Ask from `pod` in A/AAAA pairs at an even rate.
     pub fn steady(&self, pod: &Pod, args: &steady::Args) -> Result<Client> {
         self.measuring(pod, "steady", args)
+    }
+
+    /// Open many flows from `pod` that nobody answers.
+    pub fn spray(&self, pod: &Pod, args: &spray::Args) -> Result<Client> {
+        self.measuring(pod, "spray", args)
     }
 
     /// Ask from the node itself, outside any pod, as a unit of that name.

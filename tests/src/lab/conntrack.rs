@@ -13,6 +13,8 @@ pub struct Counters {
     pub drop: u64,
     /// Clashes that were resolved.
     pub clash_resolve: u64,
+    /// Entries that could not be inserted because a chain was too long.
+    pub chaintoolong: u64,
 }
 
 impl Counters {
@@ -31,6 +33,7 @@ impl Counters {
             insert_failed: sum("insert_failed"),
             drop: sum("drop"),
             clash_resolve: sum("clash_resolve"),
+            chaintoolong: sum("chaintoolong"),
         }
     }
 
@@ -41,6 +44,7 @@ impl Counters {
             insert_failed: self.insert_failed - before.insert_failed,
             drop: self.drop - before.drop,
             clash_resolve: self.clash_resolve - before.clash_resolve,
+            chaintoolong: self.chaintoolong - before.chaintoolong,
         }
     }
 }
@@ -52,9 +56,10 @@ mod tests {
     #[test]
     fn processors_are_summed() {
         let counters = Counters::parse(
-            "cpu=0 found=1 insert_failed=2 drop=3 early_drop=9 clash_resolve=1 \n\
+            "cpu=0 found=1 insert_failed=2 drop=3 early_drop=9 clash_resolve=1 chaintoolong=2\n\
              cpu=1 found=1 insert_failed=1 drop=0 early_drop=9 clash_resolve=4 \n",
         );
-        assert_eq!(counters, Counters { insert_failed: 3, drop: 3, clash_resolve: 5 });
+        let sums = Counters { insert_failed: 3, drop: 3, clash_resolve: 5, chaintoolong: 2 };
+        assert_eq!(counters, sums);
     }
 }

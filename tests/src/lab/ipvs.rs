@@ -51,3 +51,15 @@ pub fn backend_of(node: &Node, client: Ipv4Addr, port: u16) -> Result<Ipv4Addr> 
 pub fn remove_backend(node: &Node, service: Ipv4Addr, backend: Ipv4Addr) -> Result<()> {
     node.namespace().run(&format!("ipvsadm -d -u {service}:53 -r {backend}:53")).map(drop)
 }
+
+/// Put another real server in.
+pub fn add_backend(node: &Node, service: Ipv4Addr, backend: Ipv4Addr) -> Result<()> {
+    node.namespace().run(&format!("ipvsadm -a -u {service}:53 -r {backend}:53 -m")).map(drop)
+}
+
+/// Set a real server's weight; with 0 it gets no new connections and keeps the
+/// old ones, as kube-proxy does while a server terminates.
+pub fn set_weight(node: &Node, service: Ipv4Addr, backend: Ipv4Addr, weight: u8) -> Result<()> {
+    let line = format!("ipvsadm -e -u {service}:53 -r {backend}:53 -m -w {weight}");
+    node.namespace().run(&line).map(drop)
+}

@@ -30,6 +30,20 @@ pub fn merges_after_queue(kernel: Kernel) -> bool {
     kernel >= Kernel(6, 12)
 }
 
+/// Whether the running kernel, with the modules it has loaded, holds one of
+/// these functions.
+#[must_use]
+pub fn has_one_of(functions: &[&str]) -> bool {
+    fs::read_to_string("/proc/kallsyms").is_ok_and(|symbols| names_one_of(&symbols, functions))
+}
+
+fn names_one_of(symbols: &str, functions: &[&str]) -> bool {
+    symbols
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(2))
+        .any(|name| functions.contains(&name))
+}
+
 impl fmt::Display for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.0, self.1)
@@ -46,5 +60,12 @@ mod tests {
         assert_eq!(Kernel::parse("5.10.0-46-amd64"), Some(Kernel(5, 10)));
         assert_eq!(Kernel::parse("x"), None);
         assert!(Kernel(6, 1) < Kernel(6, 12));
+    }
+
+    #[test]
+    fn a_function_is_known_by_its_whole_name() {
+        let symbols = "0 t nf_ct_bump\t[nf_conntrack]\n0 T nf_ct_kill\n";
+        assert!(names_one_of(symbols, &["x", "nf_ct_bump"]));
+        assert!(!names_one_of(symbols, &["nf_ct"]));
     }
 }

@@ -7,9 +7,9 @@ use super::stage::Stage;
 use super::{Kernels, Outcome, Scenario};
 use crate::client::query;
 use crate::expectation::Expectation;
-use crate::lab::Node;
 use crate::lab::cast::{CART, COREDNS_0, COREDNS_1, DNS, VICTIM};
 use crate::lab::firewall::{Balance, Rules};
+use crate::lab::setting::Setting;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "conntrack-table-full",
@@ -21,26 +21,6 @@ pub(super) const SCENARIO: Scenario = Scenario {
 
 const MAX: &str = "net/netfilter/nf_conntrack_max";
 
-/// Puts the limit back.
-struct Limit<'a> {
-    node: &'a Node,
-    before: String,
-}
-
-impl<'a> Limit<'a> {
-    fn set(node: &'a Node, max: u32) -> Result<Self> {
-        let before = node.namespace().read_sysctl(MAX)?;
-        node.namespace().sysctl(&[&format!("{MAX}={max}")])?;
-        Ok(Self { node, before })
-    }
-}
-
-impl Drop for Limit<'_> {
-    fn drop(&mut self) {
-        let _ = self.node.namespace().sysctl(&[&format!("{MAX}={}", self.before)]);
-    }
-}
-
 fn run(stage: &Stage<'_>) -> Result<Outcome> {
     let cart = CART.address();
     Rules::default()
@@ -49,7 +29,7 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
         .rule("raw", format!("-A PREROUTING -d {cart} -j CT --notrack"))
         .load(stage.node)?;
     let watch = stage.top()?;
-    let limit = Limit::set(stage.node, 10)?;
+    let limit = Setting::set(stage.node, MAX, "10")?;
     let healthy = stage.healthy_pod(COREDNS_0.address())?;
     let queries = query::Args { fresh_port: true, timeout_ms: 100, ..query::Args::new(DNS, 25) };
     let report = stage.programs.query(stage.pod(&VICTIM)?, &queries)?.report()?;

@@ -2,20 +2,26 @@
 //! dnsprobe must report for whom, from the clients' own counts. Beside the
 //! victim a healthy pod asks all the time, and must come out spotless.
 
+mod conntrack_chain_too_long;
 mod conntrack_clash;
 mod conntrack_clash_late_answer;
 mod conntrack_clash_musl;
 mod conntrack_clash_resolved;
 mod conntrack_clash_snat;
+mod conntrack_dying;
 mod conntrack_table_full;
 mod cpu_backlog_full;
 mod evidence;
 mod healthy;
 mod ipv6;
+mod ipvs_dead_backend;
+mod ipvs_no_backend;
+mod ipvs_port_conflict;
 mod ipvs_stale_backend;
 mod late_answer;
 mod latency;
 mod musl_two_nameservers;
+mod nat_ports_exhausted;
 mod neighbour_failed;
 mod no_listener;
 mod no_route;
@@ -23,6 +29,7 @@ mod policy_drop;
 mod remote_silence;
 mod socket_buffer_full;
 mod stage;
+mod stale_nat_entry;
 mod tc_drop;
 mod trace;
 mod unexplained;
@@ -34,7 +41,7 @@ use anyhow::Result;
 pub use stage::Stage;
 
 use crate::expectation::Expectation;
-use crate::lab::kernel::Kernel;
+use crate::lab::kernel::{Kernel, has_one_of};
 use crate::observed::Observed;
 
 /// One scenario.
@@ -59,6 +66,9 @@ pub enum Kernels {
     All,
     /// This series and newer; older ones are skipped for the reason given.
     Since(Kernel, &'static str),
+    /// Those with one of these functions; the others are skipped for the
+    /// reason given. For what stable updates change within a series.
+    With(&'static [&'static str], &'static str),
 }
 
 impl Kernels {
@@ -68,6 +78,7 @@ impl Kernels {
         match self {
             Self::All => None,
             Self::Since(first, reason) => (kernel < *first).then_some(reason),
+            Self::With(functions, reason) => (!has_one_of(functions)).then_some(reason),
         }
     }
 }
@@ -77,6 +88,7 @@ impl fmt::Display for Kernels {
         match self {
             Self::All => f.pad("all kernels"),
             Self::Since(first, _) => f.pad(&format!("{first} and newer")),
+            Self::With(..) => f.pad("some kernels"),
         }
     }
 }
@@ -144,6 +156,13 @@ pub const PENDING: &[Scenario] = &[
     cpu_backlog_full::SCENARIO,
     no_route::SCENARIO,
     neighbour_failed::SCENARIO,
+    conntrack_chain_too_long::SCENARIO,
+    conntrack_dying::SCENARIO,
+    nat_ports_exhausted::SCENARIO,
+    ipvs_dead_backend::SCENARIO,
+    ipvs_port_conflict::SCENARIO,
+    ipvs_no_backend::SCENARIO,
+    stale_nat_entry::SCENARIO,
 ];
 
 #[cfg(test)]
