@@ -4,6 +4,7 @@
 
 mod attach;
 mod btf;
+mod counters;
 mod decode;
 mod devices;
 mod ipvs;
@@ -17,6 +18,7 @@ mod services;
 mod session;
 mod symbols;
 
+pub use counters::{Conntrack, Counters, Softnet, Udp};
 pub use plan::{Mechanism, Role, RoleReport, RoleState, reference};
 pub use services::{Answer, Backend, Services, Source};
 pub use session::{Options, Reading, Session, SessionError, now_ns};
