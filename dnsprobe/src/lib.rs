@@ -10,6 +10,7 @@ pub mod dns;
 pub mod engine;
 pub mod identity;
 pub mod kernel;
+pub mod messages;
 pub mod output;
 pub mod stats;
 pub mod time;

@@ -23,6 +23,7 @@ const PAGES: &[(&str, Source)] = &[
     ("docs/causes.md", Source::Dnsprobe("causes")),
     ("docs/cli.md", Source::Dnsprobe("cli")),
     ("docs/hooks.md", Source::Dnsprobe("hooks")),
+    ("docs/messages.md", Source::Dnsprobe("messages")),
     ("docs/xtask.md", Source::Xtask),
 ];
 

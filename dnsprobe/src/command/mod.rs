@@ -2,6 +2,7 @@
 //! and nothing else.
 
 mod doctor;
+mod explain;
 mod privileges;
 mod reference;
 mod top;
@@ -16,7 +17,7 @@ use crate::kernel::SessionError;
 
 /// Everything went as asked.
 const EXIT_OK: u8 = 0;
-/// `doctor` found something missing.
+/// `doctor` found something missing, `explain` recognised nothing.
 const EXIT_FOUND: u8 = 1;
 /// The command could not do its work.
 const EXIT_FAILED: u8 = 2;
@@ -30,13 +31,14 @@ const EXIT_FAILED: u8 = 2;
 #[command(
     version,
     after_help = "\
-Exit codes: 0 done; 1 doctor found something missing; 2 could not run.
+Exit codes: 0 done; 1 the command found something (its --help says what); 2 could not run.
 
 Examples:
   dnsprobe top                         per-pod table, refreshed every second
   dnsprobe trace --only-failed         one line per lost query, with its cause
   dnsprobe trace --pod cart-0 -o json  every look-up of one pod, for machines
-  dnsprobe doctor                      what can be seen on this kernel, and how"
+  dnsprobe doctor                      what can be seen on this kernel, and how
+  dnsprobe explain 'MESSAGE'           what a client's error message is worth"
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -48,6 +50,7 @@ enum Command {
     Top(top::Options),
     Trace(trace::Options),
     Doctor(doctor::Options),
+    Explain(explain::Options),
     #[command(hide = true)]
     GenerateDocs(reference::Options),
 }
@@ -92,6 +95,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Top(options) => top::run(options),
         Command::Trace(options) => trace::run(options),
         Command::Doctor(options) => doctor::run(options),
+        Command::Explain(options) => explain::run(options),
         Command::GenerateDocs(options) => reference::run(options),
     };
     match result {

@@ -6,7 +6,7 @@ use std::{fmt::Write as _, io::Write as _};
 use clap::{Args, CommandFactory, ValueEnum};
 
 use super::{Cli, EXIT_OK};
-use crate::{engine::Cause, kernel};
+use crate::{engine::Cause, kernel, messages};
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct Options {
@@ -18,6 +18,7 @@ enum Page {
     Cli,
     Causes,
     Hooks,
+    Messages,
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
@@ -25,6 +26,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
         Page::Cli => cli(),
         Page::Causes => causes(),
         Page::Hooks => kernel::reference(),
+        Page::Messages => messages::reference(),
     };
     std::io::stdout().lock().write_all(text.as_bytes())?;
     Ok(EXIT_OK)

@@ -13,6 +13,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::Name;
+use crate::identity::escape;
 pub use effective::{Effective, Libc, Unheeded};
 pub use option::{ResolverOption, parse_option};
 
@@ -287,17 +288,7 @@ fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// The text as it may be printed.
 fn quote(text: &[u8]) -> String {
-    use std::fmt::Write as _;
-
-    let mut quoted = String::new();
-    for &byte in text.iter().take(QUOTED_BYTES) {
-        match byte {
-            b'\\' => quoted.push_str("\\\\"),
-            b' '..=b'~' => quoted.push(char::from(byte)),
-            // Writing to a String cannot fail.
-            _ => drop(write!(quoted, "\\{byte:03}")),
-        }
-    }
+    let mut quoted = escape(&text[..text.len().min(QUOTED_BYTES)]);
     if text.len() > QUOTED_BYTES {
         quoted.push_str("...");
     }
