@@ -25,15 +25,22 @@ pub enum EventKind {
     Unreachable = 17,
     /// [`Clash`]: two conntrack entries collided.
     Clash = 32,
-    /// [`Confirm`]: `__nf_conntrack_confirm` dropped the packet.
+    /// [`Unconfirmed`]: `__nf_conntrack_confirm` dropped the packet.
     ConfirmDrop = 33,
+    /// [`Purge`]: entries that are not confirmed yet are being invalidated.
+    Purge = 34,
+    /// [`Unconfirmed`]: masquerading found no source address and dropped the
+    /// packet.
+    NatDrop = 35,
     /// [`Ipvs`]: IPVS dropped the packet.
     IpvsDrop = 48,
+    /// [`Ipvs`]: IPVS sends the packet to a real server of weight 0.
+    IpvsDraining = 49,
 }
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Transaction,
         Self::Superseded,
         Self::Stray,
@@ -41,7 +48,10 @@ impl EventKind {
         Self::Unreachable,
         Self::Clash,
         Self::ConfirmDrop,
+        Self::Purge,
+        Self::NatDrop,
         Self::IpvsDrop,
+        Self::IpvsDraining,
     ];
 }
 
@@ -158,14 +168,20 @@ pub struct Packet {
     pub question: Question,
 }
 
-/// `skb:kfree_skb` for a DNS packet.
+/// How many return addresses are kept of where a packet was dropped.
+pub const STACK: usize = 12;
+
+/// `skb:kfree_skb` or `qdisc:qdisc_drop` for a DNS packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Drop {
     /// The packet.
     pub packet: Packet,
-    /// Return address in the function that freed it.
+    /// Return address in the function that freed it; 0: a queueing discipline
+    /// reported it before.
     pub location: u64,
+    /// Return addresses from there outwards, dnsprobe's own first; 0 ends them.
+    pub stack: [u64; STACK],
     /// cgroup of the socket it should have been queued on; 0: none known.
     pub receiver_cgroup: u64,
     /// When conntrack last failed to make room for an entry on this processor
@@ -181,8 +197,9 @@ pub struct Drop {
     pub receiver_rcvbuf_bytes: u32,
     /// Network namespace inode of that socket.
     pub receiver_netns: u32,
-    /// Padding, zero.
-    pub pad: u32,
+    /// 1: a queueing discipline dropped it, and `reason` is of `enum
+    /// qdisc_drop_reason` (7.0).
+    pub by_qdisc: u32,
 }
 
 /// An ICMP error sent in response to a query.
@@ -225,12 +242,23 @@ pub struct Clash {
     pub pad: u32,
 }
 
-/// `__nf_conntrack_confirm` returned NF_DROP.
+/// Conntrack or NAT returned NF_DROP before the packet's entry was in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
-pub struct Confirm {
+pub struct Unconfirmed {
     /// The packet with its entry.
     pub packet: Packet,
+}
+
+/// `nf_ct_iterate_destroy` was called: every entry that is not confirmed yet
+/// becomes invalid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Purge {
+    /// When and where.
+    pub header: Header,
+    /// The process that called for it.
+    pub command: Command,
 }
 
 /// IPVS returned NF_DROP.
@@ -249,6 +277,10 @@ pub struct Ipvs {
     pub backend_available: u8,
     /// Its weight.
     pub backend_weight: i32,
+    /// 1: the service has no real server that could take the packet.
+    pub no_backend: u32,
+    /// Padding, zero.
+    pub pad: u32,
 }
 
 /// A query with what became of it.
@@ -287,18 +319,19 @@ mod tests {
     #[test]
     fn the_numbers_of_kinds_are_unique_stable_and_never_zero() {
         let numbers: Vec<u32> = EventKind::ALL.into_iter().map(|kind| kind as u32).collect();
-        assert_eq!(numbers, [1, 2, 3, 16, 17, 32, 33, 48]);
+        assert_eq!(numbers, [1, 2, 3, 16, 17, 32, 33, 34, 35, 48, 49]);
     }
 
     #[test]
     fn every_record_begins_with_its_header() {
         assert_eq!(offset_of!(Packet, header), 0);
         assert_eq!(offset_of!(Finished, header), 0);
+        assert_eq!(offset_of!(Purge, header), 0);
         let packets = [
             offset_of!(Drop, packet),
             offset_of!(Unreachable, packet),
             offset_of!(Clash, packet),
-            offset_of!(Confirm, packet),
+            offset_of!(Unconfirmed, packet),
             offset_of!(Ipvs, packet),
         ];
         assert_eq!(packets, [0; 5]);
@@ -312,12 +345,13 @@ mod tests {
         let packet = 16 + 8 + 8 + 4 + 4 + TUPLE + 2 + 2 + 1 + 1 + 2 + 4 + 2 * TUPLE;
         assert_eq!(size_of::<Question>(), question);
         assert_eq!(size_of::<Packet>(), packet + in_flight + question);
-        assert_eq!(size_of::<Drop>(), size_of::<Packet>() + 3 * 8 + 6 * 4);
+        assert_eq!(size_of::<Drop>(), size_of::<Packet>() + (3 + STACK) * 8 + 6 * 4);
         assert_eq!(size_of::<Unreachable>(), size_of::<Packet>() + 8);
         assert_eq!(size_of::<Entry>(), 2 * TUPLE + 8);
         assert_eq!(size_of::<Clash>(), size_of::<Packet>() + size_of::<Entry>() + 8);
-        assert_eq!(size_of::<Confirm>(), size_of::<Packet>());
-        assert_eq!(size_of::<Ipvs>(), size_of::<Packet>() + 16 + 2 + 1 + 1 + 4);
+        assert_eq!(size_of::<Unconfirmed>(), size_of::<Packet>());
+        assert_eq!(size_of::<Purge>(), 16 + size_of::<Command>());
+        assert_eq!(size_of::<Ipvs>(), size_of::<Packet>() + 16 + 2 + 1 + 1 + 3 * 4);
         let key = size_of::<QueryKey>() + 4;
         assert_eq!(size_of::<Finished>(), 16 + key + in_flight + 16 + question);
         assert_eq!(size_of::<Sent>(), 3 * 8 + 2 * 4 + 16 + question);

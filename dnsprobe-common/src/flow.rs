@@ -155,11 +155,17 @@ pub struct InFlight {
     pub answer_flags: u16,
     /// Padding, zero.
     pub pad: u16,
+    /// Addresses of the packet as that device took it: behind every translation
+    /// on its way. All zero while `device_ns` is.
+    pub left_as: Tuple,
+    /// What conntrack made of the packet there: 1 + `enum ip_conntrack_info`; 0:
+    /// it had no entry.
+    pub conntrack_info: u32,
 }
 
 const _: () = assert!(size_of::<QueryKey>() == 44);
 const _: () = assert!(size_of::<Tuple>() == 36);
-const _: () = assert!(size_of::<InFlight>() == 80);
+const _: () = assert!(size_of::<InFlight>() == 120);
 
 #[cfg(test)]
 mod tests {
@@ -211,7 +217,10 @@ mod tests {
         const ADDRESS: usize = size_of::<Address>();
         assert_eq!(size_of::<Tuple>(), 2 * ADDRESS + 2 + 2);
         assert_eq!(size_of::<QueryKey>(), 2 * ADDRESS + 2 + 2 + 2 + 1 + 1 + 4);
-        assert_eq!(size_of::<InFlight>(), 5 * 8 + size_of::<Command>() + 5 * 4 + 2 + 2);
+        assert_eq!(
+            size_of::<InFlight>(),
+            5 * 8 + size_of::<Command>() + 5 * 4 + 2 + 2 + size_of::<Tuple>() + 4
+        );
     }
 
     #[test]

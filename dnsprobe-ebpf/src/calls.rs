@@ -15,9 +15,10 @@ use crate::maps::count;
 pub(crate) enum Function {
     ConntrackConfirm = 0,
     IpvsIn = 1,
+    Masquerade = 2,
 }
 
-const FUNCTIONS: u32 = 2;
+const FUNCTIONS: u32 = 3;
 const SLOTS: usize = 4;
 
 #[repr(C)]
@@ -51,6 +52,20 @@ pub(crate) fn enter(function: Function, stack_pointer: u64, value: u64) {
             (*calls).next += 1;
         }
     }
+}
+
+/// The value of the call that was entered last on this processor and has not
+/// returned.
+#[inline(always)]
+pub(crate) fn current(function: Function) -> Option<u64> {
+    let calls = CALLS.get_ptr_mut(function as u32)?;
+    // SAFETY: this processor's own map value; the mask keeps the index in
+    // bounds.
+    let value = unsafe {
+        let slot = ((*calls).next.wrapping_sub(1) as usize) & (SLOTS - 1);
+        (*(&raw mut (*calls).slots).cast::<Call>().add(slot)).value
+    };
+    (value != 0).then_some(value)
 }
 
 /// The value that the call returning at `stack_pointer` was entered with.

@@ -25,6 +25,14 @@ pub(crate) fn of<P: Pointer>(skb: P) -> Raw {
     Raw(nfct & !INFO_MASK)
 }
 
+/// What the packet is to its entry (`enum ip_conntrack_info`); only where it has
+/// one.
+#[inline(always)]
+pub(crate) fn info<P: Pointer>(skb: P) -> u32 {
+    let nfct: u64 = skb.field(offset!(sk_buff_nfct));
+    (nfct & INFO_MASK) as u32
+}
+
 /// Status bits (`enum ip_conntrack_status`).
 #[inline(always)]
 pub(crate) fn status(entry: Raw) -> u32 {

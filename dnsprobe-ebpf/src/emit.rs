@@ -19,7 +19,7 @@ use crate::{
     memory::{Pointer, Raw, read},
     packet::Dns,
     socket::{self, Socket},
-    transaction,
+    transaction::{self, NOWHERE},
 };
 
 /// The programs' clock.
@@ -95,8 +95,8 @@ pub(crate) fn packet_of(
         if entry.is_null() {
             (*to).has_conntrack = 0;
             (*to).conntrack_status = 0;
-            (*to).original = EMPTY;
-            (*to).reply = EMPTY;
+            (*to).original = NOWHERE;
+            (*to).reply = NOWHERE;
         } else {
             (*to).has_conntrack = 1;
             (*to).conntrack_status = conntrack::status(entry);
@@ -159,10 +159,9 @@ const NO_QUERY: InFlight = InFlight {
     state: 0,
     answer_flags: 0,
     pad: 0,
+    left_as: NOWHERE,
+    conntrack_info: 0,
 };
-
-const EMPTY: Tuple =
-    Tuple { source: [0; 4], destination: [0; 4], source_port: 0, destination_port: 0 };
 
 /// Copies the kept question of a query in flight.
 #[inline(always)]

@@ -12,6 +12,8 @@ use dnsprobe_common::{
     stats::{Health, Stats, StatsKey},
 };
 
+use crate::ipvs::Connection;
+
 /// Failures, and finished transactions when tracing. Bounded: a full buffer
 /// counts [`Health::EventsLost`].
 #[map]
@@ -69,7 +71,11 @@ pub(crate) static TABLE_FULL: PerCpuArray<u64> = PerCpuArray::with_max_entries(1
 /// The IPVS connection last looked up on this processor whose real server is
 /// not available.
 #[map]
-pub(crate) static IPVS_LOST: PerCpuArray<IpvsConnection> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static IPVS_LOST: PerCpuArray<Connection> = PerCpuArray::with_max_entries(1, 0);
+
+/// The packet for which IPVS last found no real server on this processor.
+#[map]
+pub(crate) static IPVS_NO_BACKEND: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
 /// See [`LAST_QUEUED`].
 #[repr(C)]
@@ -77,19 +83,6 @@ pub(crate) static IPVS_LOST: PerCpuArray<IpvsConnection> = PerCpuArray::with_max
 pub(crate) struct Queued {
     pub(crate) packet: u64,
     pub(crate) socket: u64,
-}
-
-/// See [`IPVS_LOST`].
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct IpvsConnection {
-    pub(crate) at_ns: u64,
-    pub(crate) client: [u32; 4],
-    pub(crate) backend: [u32; 4],
-    pub(crate) client_port: u16,
-    pub(crate) backend_port: u16,
-    pub(crate) weight: i32,
-    pub(crate) available: u64,
 }
 
 /// Counts something the programs could not do.

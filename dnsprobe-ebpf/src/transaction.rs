@@ -31,6 +31,10 @@ const EXISTS: i32 = -17;
 /// the sender's own namespace; see [`sent_by_device`].
 const SAME_PACKET_NS: u64 = 100_000;
 
+/// A tuple that is not known.
+pub(crate) const NOWHERE: Tuple =
+    Tuple { source: [0; 4], destination: [0; 4], source_port: 0, destination_port: 0 };
+
 /// The key of the transaction a packet belongs to, as its client sees it.
 #[inline(always)]
 pub(crate) fn key(dns: &Dns, role: Role, netns: u32) -> QueryKey {
@@ -98,15 +102,14 @@ fn telling_command(cgroup: u64) -> Command {
 
 /// A query begins: sent by a client, or queued at a server.
 #[inline(always)]
-fn begin(dns: &Dns, role: Role, owner: Socket, tgid: u32, at_ns: u64) {
+fn begin(dns: &Dns, key: &QueryKey, owner: Socket, tgid: u32, at_ns: u64) {
     if !watching() {
         return;
     }
-    let key = key(dns, role, owner.netns);
+    let is_client = key.role == Role::Client as u8;
     // In softirq, where queries reach a server, the current task is anybody.
-    let command =
-        if role as u8 == Role::Client as u8 { telling_command(owner.cgroup) } else { [0; 2] };
-    let Some(stats) = stats(&stats_key(&key, owner.cgroup, owner.netns, command)) else {
+    let command = if is_client { telling_command(owner.cgroup) } else { [0; 2] };
+    let Some(stats) = stats(&stats_key(key, owner.cgroup, owner.netns, command)) else {
         return;
     };
     let query = InFlight {
@@ -123,6 +126,8 @@ fn begin(dns: &Dns, role: Role, owner: Socket, tgid: u32, at_ns: u64) {
         state: state::SENT,
         answer_flags: 0,
         pad: 0,
+        left_as: NOWHERE,
+        conntrack_info: 0,
     };
     // SAFETY: `stats` points into a live map value.
     unsafe {
@@ -131,9 +136,9 @@ fn begin(dns: &Dns, role: Role, owner: Socket, tgid: u32, at_ns: u64) {
             (*stats).tgid = tgid;
         }
     }
-    match IN_FLIGHT.insert(&key, &query, NEW_ONLY) {
+    match IN_FLIGHT.insert(key, &query, NEW_ONLY) {
         Ok(()) => {}
-        Err(EXISTS) => again(&key, &query),
+        Err(EXISTS) => again(key, &query),
         Err(_) => {
             count(Health::InFlightFull);
             // SAFETY: as above.
@@ -141,8 +146,8 @@ fn begin(dns: &Dns, role: Role, owner: Socket, tgid: u32, at_ns: u64) {
             return;
         }
     }
-    if config!(questions) != 0 && role as u8 == Role::Client as u8 {
-        remember(dns, &key, owner, tgid, at_ns);
+    if config!(questions) != 0 && is_client {
+        remember(dns, key, owner, tgid, at_ns);
     }
 }
 
@@ -243,7 +248,12 @@ fn finished(
 /// Client role: a socket sends a query.
 #[inline(always)]
 pub(crate) fn query_sent(dns: &Dns, owner: Socket, at_ns: u64) {
-    begin(dns, Role::Client, owner, (bpf_get_current_pid_tgid() >> 32) as u32, at_ns);
+    sent(dns, &key(dns, Role::Client, owner.netns), owner, at_ns);
+}
+
+#[inline(always)]
+fn sent(dns: &Dns, key: &QueryKey, owner: Socket, at_ns: u64) {
+    begin(dns, key, owner, (bpf_get_current_pid_tgid() >> 32) as u32, at_ns);
 }
 
 /// Client role, tracepoint plan: a device takes a packet that still belongs to
@@ -258,18 +268,31 @@ pub(crate) fn sent_by_device(dns: &Dns, owner: Socket, at_ns: u64) {
             return;
         }
     }
-    query_sent(dns, owner, at_ns);
+    sent(dns, &key, owner, at_ns);
+}
+
+/// A device that is about to transmit a query.
+pub(crate) struct Passage {
+    pub(crate) at_ns: u64,
+    pub(crate) ifindex: u32,
+    pub(crate) netns: u32,
+    /// The packet's addresses there.
+    pub(crate) left_as: Tuple,
+    /// See [`InFlight::conntrack_info`].
+    pub(crate) conntrack_info: u32,
 }
 
 /// A device is about to transmit a query.
 #[inline(always)]
-pub(crate) fn passed_device(key: &QueryKey, ifindex: u32, netns: u32, at_ns: u64) {
+pub(crate) fn passed_device(key: &QueryKey, passage: &Passage) {
     if let Some(query) = IN_FLIGHT.get_ptr_mut(key) {
         // SAFETY: points into a live map value.
         unsafe {
-            (*query).device_ns = at_ns;
-            (*query).device_ifindex = ifindex;
-            (*query).device_netns = netns;
+            (*query).device_ns = passage.at_ns;
+            (*query).device_ifindex = passage.ifindex;
+            (*query).device_netns = passage.netns;
+            (*query).left_as = passage.left_as;
+            (*query).conntrack_info = passage.conntrack_info;
         }
     }
 }
@@ -366,7 +389,7 @@ fn end(key: &QueryKey, query: *const InFlight, answer: &Dns, at_ns: u64) {
 /// Server role: a query is put on a socket's queue.
 #[inline(always)]
 pub(crate) fn query_queued(dns: &Dns, owner: Socket, at_ns: u64) {
-    begin(dns, Role::Server, owner, 0, at_ns);
+    begin(dns, &key(dns, Role::Server, owner.netns), owner, 0, at_ns);
 }
 
 /// Server role: the server read a query.

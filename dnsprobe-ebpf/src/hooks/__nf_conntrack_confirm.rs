@@ -12,7 +12,7 @@ use aya_ebpf::{
     macros::{kprobe, kretprobe},
     programs::{ProbeContext, RetProbeContext},
 };
-use dnsprobe_common::event::{Confirm, EventKind};
+use dnsprobe_common::event::{EventKind, Unconfirmed};
 
 use crate::{
     arch,
@@ -34,24 +34,21 @@ pub fn confirm(ctx: ProbeContext) -> u32 {
 #[kretprobe(function = "__nf_conntrack_confirm")]
 pub fn confirmed(ctx: RetProbeContext) -> u32 {
     let skb = calls::leave(Function::ConntrackConfirm, arch::stack_pointer(ctx.regs));
-    if ctx.ret::<u32>() & 0xff != NF_DROP {
+    dropped(EventKind::ConfirmDrop, ctx.ret::<u32>(), skb)
+}
+
+/// Reports `skb` if the function it was entered with returned NF_DROP.
+#[inline(always)]
+pub(super) fn dropped(kind: EventKind, verdict: u32, skb: Option<u64>) -> u32 {
+    if verdict & 0xff != NF_DROP {
         return 0;
     }
     let Some(skb) = skb else { return 0 };
     let Some(dns) = packet::dns(Raw(skb)) else { return 0 };
-    debug!(&ctx, "confirm dropped id {}", dns.id);
-    let Some(mut entry) = emit::reserve::<Confirm>() else { return 0 };
+    let Some(mut entry) = emit::reserve::<Unconfirmed>() else { return 0 };
     let record = emit::record(&mut entry);
     // SAFETY: a reserved record.
-    unsafe {
-        emit::packet(
-            &raw mut (*record).packet,
-            EventKind::ConfirmDrop,
-            emit::now(),
-            Raw(skb),
-            &dns,
-        );
-    }
+    unsafe { emit::packet(&raw mut (*record).packet, kind, emit::now(), Raw(skb), &dns) };
     entry.submit(0);
     0
 }

@@ -1,52 +1,57 @@
 //! ip_vs_conn_in_get_proto - IPVS looks up the connection of a packet from a
-//! client. Remembers one whose real server is gone, for `ip_vs_in_hook`.
+//! client. Remembers one whose real server is gone, for `ip_vs_in_hook`, and
+//! reports one that leads to a real server of weight 0.
 //! attach: kretprobe (ip_vs is a module)
 //! since:  2.6.39, net/netfilter/ipvs/ip_vs_conn.c
 //! proto:5.10:net/netfilter/ipvs/ip_vs_conn.c:struct ip_vs_conn *ip_vs_conn_in_get_proto(struct netns_ipvs *ipvs, int af, const struct sk_buff *skb, const struct ip_vs_iphdr *iph)
 //! proto:7.3:(the same)
 //! needs:  BTF of the ip_vs module (5.11)
-//! cost:   once per packet to a virtual service: two reads
-//! writes: IPVS_LOST
+//! cost:   once per packet to a virtual service: three reads
+//! writes: IPVS_LOST; EVENTS for each query to a real server of weight 0
 
 use aya_ebpf::{macros::kretprobe, programs::RetProbeContext};
+use dnsprobe_common::event::{EventKind, Ipvs};
 
 use crate::{
-    constants::offset,
+    calls::{self, Function},
     emit,
-    maps::{IPVS_LOST, IpvsConnection},
-    memory::{Pointer, Raw},
+    ipvs::{self, Connection},
+    maps::IPVS_LOST,
+    memory::Raw,
+    packet,
 };
-
-/// `IP_VS_DEST_F_AVAILABLE`, include/net/ip_vs.h.
-const AVAILABLE: u64 = 1;
 
 #[kretprobe(function = "ip_vs_conn_in_get_proto")]
 pub fn ipvs_connection(ctx: RetProbeContext) -> u32 {
-    let connection = Raw(ctx.ret::<u64>());
-    if connection.is_null() {
+    let Some(connection) = Connection::read(Raw(ctx.ret::<u64>())) else { return 0 };
+    if connection.is_available() {
+        draining(&connection);
         return 0;
     }
-    let destination = connection.follow(offset!(ip_vs_conn_dest));
-    if destination.is_null() {
-        return 0;
-    }
-    let flags: u32 = destination.field(offset!(ip_vs_dest_flags));
-    let available = u64::from(flags) & AVAILABLE;
-    if available != 0 {
-        return 0;
-    }
-    let Some(lost) = IPVS_LOST.get_ptr_mut(0) else { return 0 };
-    // SAFETY: this processor's own map value.
-    unsafe {
-        *lost = IpvsConnection {
-            at_ns: emit::now(),
-            client: connection.field(offset!(ip_vs_conn_caddr)),
-            backend: connection.field(offset!(ip_vs_conn_daddr)),
-            client_port: u16::from_be(connection.field(offset!(ip_vs_conn_cport))),
-            backend_port: u16::from_be(connection.field(offset!(ip_vs_conn_dport))),
-            weight: destination.field(offset!(ip_vs_dest_weight)),
-            available,
-        };
+    if let Some(lost) = IPVS_LOST.get_ptr_mut(0) {
+        // SAFETY: this processor's own map value.
+        unsafe { *lost = connection };
     }
     0
+}
+
+/// Reports a query that goes to a real server of weight 0. The packet is the
+/// one `ip_vs_in_hook` was entered with.
+#[inline(always)]
+fn draining(connection: &Connection) {
+    let Some(skb) = calls::current(Function::IpvsIn) else { return };
+    let Some(dns) = packet::dns(Raw(skb)) else { return };
+    if dns.is_answer() || !connection.is_of(&dns) {
+        return;
+    }
+    let Some(mut entry) = emit::reserve::<Ipvs>() else { return };
+    let record = emit::record(&mut entry);
+    // SAFETY: a reserved record.
+    unsafe {
+        let packet = &raw mut (*record).packet;
+        emit::packet(packet, EventKind::IpvsDraining, connection.at_ns, Raw(skb), &dns);
+        ipvs::clear(record);
+        connection.write(record, &dns);
+    }
+    entry.submit(0);
 }

@@ -13,16 +13,13 @@ use aya_ebpf::{
     macros::{kprobe, kretprobe},
     programs::{ProbeContext, RetProbeContext},
 };
-use dnsprobe_common::{
-    event::{EventKind, Ipvs},
-    flow::V4_MAPPED_WORD,
-};
+use dnsprobe_common::event::{EventKind, Ipvs};
 
 use crate::{
     arch,
     calls::{self, Function},
-    emit,
-    maps::IPVS_LOST,
+    emit, ipvs,
+    maps::{IPVS_LOST, IPVS_NO_BACKEND},
     memory::Raw,
     packet::{self, Dns},
 };
@@ -51,41 +48,34 @@ pub fn ipvs_verdict(ctx: RetProbeContext) -> u32 {
     unsafe {
         let packet = &raw mut (*record).packet;
         emit::packet(packet, EventKind::IpvsDrop, emit::now(), Raw(skb), &dns);
-        connection(record, &dns);
+        explain(record, skb, &dns);
     }
     entry.submit(0);
     0
 }
 
-/// Adds the connection that was looked up for this very packet.
+/// Adds the connection that was looked up for this very packet, or that the
+/// service had no real server for it.
 ///
 /// # Safety
 /// `record` is a reserved record.
 #[inline(always)]
-unsafe fn connection(record: *mut Ipvs, dns: &Dns) {
-    // SAFETY: see above; the map value is this processor's own.
+unsafe fn explain(record: *mut Ipvs, skb: u64, dns: &Dns) {
+    // SAFETY: see above; the map values are this processor's own.
     unsafe {
-        (*record).backend = [0; 4];
-        (*record).backend_port = 0;
-        (*record).connection_known = 0;
-        (*record).backend_available = 0;
-        (*record).backend_weight = 0;
-        let Some(lost) = IPVS_LOST.get_ptr_mut(0) else { return };
-        let source = &dns.tuple.source;
-        let is_v4 = source[2] == V4_MAPPED_WORD && source[0] == 0 && source[1] == 0;
-        let client = if is_v4 { source[3] } else { source[0] };
-        if (*lost).at_ns == 0
-            || (*lost).client_port != dns.tuple.source_port
-            || (*lost).client[0] != client
+        ipvs::clear(record);
+        if let Some(without) = IPVS_NO_BACKEND.get_ptr_mut(0)
+            && *without == skb
         {
-            return;
+            *without = 0;
+            (*record).no_backend = 1;
         }
-        (*lost).at_ns = 0;
-        (*record).backend =
-            if is_v4 { [0, 0, V4_MAPPED_WORD, (*lost).backend[0]] } else { (*lost).backend };
-        (*record).backend_port = (*lost).backend_port;
-        (*record).backend_weight = (*lost).weight;
-        (*record).backend_available = (*lost).available as u8;
-        (*record).connection_known = 1;
+        if let Some(lost) = IPVS_LOST.get_ptr_mut(0)
+            && (*lost).at_ns != 0
+            && (*lost).is_of(dns)
+        {
+            (*lost).write(record, dns);
+            (*lost).at_ns = 0;
+        }
     }
 }

@@ -8,10 +8,13 @@
 //! cost:   drops that are not IP: two loads; other datagrams: one read and the
 //!         port test; netfilter drops: one look-up of a per-CPU slot before it
 //! writes: EVENTS; takes back a count when a socket's queue was full
-//! blind:  qdisc drops from 7.3 on (qdisc:qdisc_drop took them over)
+//! blind:  qdisc drops from 7.3 on (see qdisc_drop)
 
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-use dnsprobe_common::event::{Drop, EventKind};
+use aya_ebpf::{
+    EbpfContext, helpers::generated::bpf_get_stack, macros::btf_tracepoint,
+    programs::BtfTracePointContext,
+};
+use dnsprobe_common::event::{Drop, EventKind, STACK};
 
 use crate::{
     conntrack,
@@ -19,7 +22,8 @@ use crate::{
     emit,
     maps::{LAST_QUEUED, Queued, TABLE_FULL},
     memory::{Pointer, Raw, Typed},
-    packet, socket, transaction,
+    packet::{self, Dns},
+    socket, transaction,
 };
 
 /// Between a failed allocation and the drop it leads to lies only the return
@@ -56,27 +60,57 @@ pub fn kfree_skb(ctx: BtfTracePointContext) -> u32 {
     }
     let Some(mut entry) = emit::reserve::<Drop>() else { return 0 };
     let record = emit::record(&mut entry);
-    let sender = socket::raw(skb.raw().follow(offset!(sk_buff_sk)));
     // SAFETY: a reserved record.
     unsafe {
-        let packet = &raw mut (*record).packet;
-        emit::packet_of(packet, EventKind::Drop, now, skb.raw(), &dns, sender, !queue_full);
+        dropped(record, &ctx, skb.raw(), &dns, !queue_full);
         (*record).location = location;
         (*record).reason = reason;
         (*record).table_full_ns = table_full_ns;
         (*record).queue_full = u32::from(queue_full);
         (*record).receiver_cgroup = receiving.cgroup;
         (*record).receiver_netns = receiving.netns;
-        (*record).receiver_rmem_bytes = 0;
-        (*record).receiver_rcvbuf_bytes = 0;
         if !receiver.is_null() {
             (*record).receiver_rmem_bytes = receiver.field(offset!(sock_rmem_alloc));
             (*record).receiver_rcvbuf_bytes = receiver.field(offset!(sock_rcvbuf));
         }
-        (*record).pad = 0;
     }
     entry.submit(0);
     0
+}
+
+/// Fills in a drop of which only the packet and the place are known. `device`:
+/// see [`emit::packet_of`].
+///
+/// # Safety
+/// `record` is a reserved record.
+#[inline(always)]
+pub(super) unsafe fn dropped(
+    record: *mut Drop,
+    ctx: &BtfTracePointContext,
+    skb: Raw,
+    dns: &Dns,
+    device: bool,
+) {
+    let sender = socket::raw(skb.follow(offset!(sk_buff_sk)));
+    // SAFETY: see above; the helper writes at most the array's size.
+    unsafe {
+        let packet = &raw mut (*record).packet;
+        emit::packet_of(packet, EventKind::Drop, emit::now(), skb, dns, sender, device);
+        (*record).location = 0;
+        (*record).receiver_cgroup = 0;
+        (*record).table_full_ns = 0;
+        (*record).reason = 0;
+        (*record).queue_full = 0;
+        (*record).receiver_rmem_bytes = 0;
+        (*record).receiver_rcvbuf_bytes = 0;
+        (*record).receiver_netns = 0;
+        (*record).by_qdisc = 0;
+        let stack = (&raw mut (*record).stack).cast::<u64>();
+        let bytes = bpf_get_stack(ctx.as_ptr(), stack.cast(), size_of::<[u64; STACK]>() as u32, 0);
+        if bytes <= 0 {
+            *stack = 0;
+        }
+    }
 }
 
 /// Whether netfilter dropped it: by reason, or by location where the kernel

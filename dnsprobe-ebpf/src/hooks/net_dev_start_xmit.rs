@@ -15,7 +15,8 @@ use crate::{
     constants::offset,
     emit,
     memory::{Pointer, Typed},
-    packet, socket, transaction,
+    packet, socket,
+    transaction::{self, Passage},
 };
 
 #[btf_tracepoint(function = "net_dev_start_xmit")]
@@ -28,16 +29,20 @@ pub fn net_dev_start_xmit(ctx: BtfTracePointContext) -> u32 {
     if dns.is_answer() {
         return 0;
     }
+    let left_as = dns.tuple;
     // Behind a translation only the conntrack entry knows whom the client
     // asked.
     let entry = conntrack::of(skb);
+    let mut conntrack_info = 0;
     if !entry.is_null() {
         dns.tuple = conntrack::tuple(entry, 0);
+        conntrack_info = 1 + conntrack::info(skb);
     }
     let device = Typed(ctx.arg(1));
     let netns = socket::netns(device, offset!(net_device_net));
     let key = transaction::key(&dns, Role::Client, netns);
     let ifindex: u32 = device.field(offset!(net_device_ifindex));
-    transaction::passed_device(&key, ifindex, netns, emit::now());
+    let passage = Passage { at_ns: emit::now(), ifindex, netns, left_as, conntrack_info };
+    transaction::passed_device(&key, &passage);
     0
 }

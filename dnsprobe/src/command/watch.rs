@@ -155,7 +155,7 @@ impl Watch {
                 }
                 _ = sweep.tick() => {
                     self.drain();
-                    self.sweep(options.lost_after);
+                    self.sweep(options.lost_after, false);
                 }
                 _ = tick.tick(), if every.is_some() => {
                     self.hand_over(handler)?;
@@ -169,7 +169,7 @@ impl Watch {
             self.hand_over(handler)?;
         }
         self.drain();
-        self.sweep(options.lost_after);
+        self.sweep(options.lost_after, true);
         self.hand_over(handler)?;
         let snapshot = self.snapshot();
         handler.snapshot(&snapshot, true)
@@ -186,7 +186,7 @@ impl Watch {
 
     /// Decides queries that have waited too long. Events come first, because
     /// they hold the reasons.
-    fn sweep(&mut self, lost_after: Duration) {
+    fn sweep(&mut self, lost_after: Duration, last: bool) {
         let Self { session, engine, identity, outcomes, events_lost, .. } = self;
         let lost = session.events_lost();
         if lost > *events_lost {
@@ -194,7 +194,7 @@ impl Watch {
             engine.events_lost(now_ns());
         }
         let clock = session.clock();
-        session.sweep(lost_after, &mut |observation| {
+        session.sweep(lost_after, last, &mut |observation| {
             engine.observe(observation, identity, &clock, &mut |outcome| outcomes.push(outcome));
         });
         let keep = u64::try_from((lost_after + FACT_GRACE).as_nanos()).unwrap_or(u64::MAX);
@@ -261,9 +261,11 @@ fn blindness(session: &Session) -> Blindness {
             .any(|r| r.role == role && matches!(r.state, RoleState::Missing { .. }))
     };
     Blindness {
-        drops: missing(kernel::Role::Drop),
+        drops: missing(kernel::Role::Drop) || missing(kernel::Role::QdiscDrop),
         transmit: missing(kernel::Role::Transmit),
         confirm: missing(kernel::Role::ConntrackConfirm),
+        clash: missing(kernel::Role::ConntrackClash),
+        purge: missing(kernel::Role::ConntrackPurge),
         table_full: missing(kernel::Role::ConntrackFull),
         ipvs: missing(kernel::Role::IpvsVerdict),
         late_sending: session.sees_sending_late(),

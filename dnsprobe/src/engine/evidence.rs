@@ -9,8 +9,8 @@ use dnsprobe_common::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    Cause, ConntrackEntry, Device, Evidence, Fact, FactKind, Parts, Query, QuerySeen, Sibling,
-    Transaction, Verdict,
+    AtServer, Cause, ConntrackEntry, Device, DroppedBy, Evidence, Fact, FactKind, Parts, Query,
+    QuerySeen, Sibling, Transaction, Translation, Verdict,
     rules::{Decision, Timeline},
 };
 use crate::{
@@ -83,7 +83,10 @@ pub(super) fn verdict(
     let other = clash.and_then(winner_query);
     let mut evidence = vec![sent_evidence(&seen, clock)];
     if let Some((device, at_ns)) = &seen.device {
-        evidence.push(device_evidence(device, *at_ns, clock));
+        evidence.push(device_evidence(device, seen.translation, *at_ns, clock));
+    }
+    if let Some(at_server) = &seen.at_server {
+        evidence.push(server_evidence(at_server, identify, clock));
     }
     evidence.extend(timeline.facts.iter().map(|fact| fact_evidence(fact, identify, clock)));
     evidence.sort_by_key(|item| item.at);
@@ -177,14 +180,34 @@ fn sent_evidence(seen: &QuerySeen, clock: &Clock) -> Evidence {
     }
 }
 
-fn device_evidence(device: &Device, at_ns: u64, clock: &Clock) -> Evidence {
+fn device_evidence(
+    device: &Device,
+    translation: Option<Translation>,
+    at_ns: u64,
+    clock: &Clock,
+) -> Evidence {
     let mut detail = Map::new();
     detail.insert("kind".to_owned(), json!("transmit"));
     detail.extend(device_detail(device));
-    let name = device_name(device);
+    let mut fact = format!("last device to transmit the query: {}", device_name(device));
+    if let Some(Translation { tuple, established, backend }) = translation {
+        detail.insert("packet".to_owned(), json!(tuple.to_string()));
+        detail.insert("established".to_owned(), json!(established));
+        detail.insert("backend_state".to_owned(), json!(backend.as_str()));
+        fact += &format!(", as {tuple}");
+    }
+    Evidence { at: clock.timestamp(at_ns), fact, detail }
+}
+
+fn server_evidence(at_server: &AtServer, identify: &mut dyn Identify, clock: &Clock) -> Evidence {
+    let mut detail = Map::new();
+    detail.insert("kind".to_owned(), json!("at-server"));
+    detail.insert("socket_owner".to_owned(), json!(identify.owner(at_server.owner)));
+    detail.insert("read".to_owned(), json!(at_server.read_ns.map(|at| clock.timestamp(at))));
+    let what = if at_server.read_ns.is_some() { "read" } else { "left unread" };
     Evidence {
-        at: clock.timestamp(at_ns),
-        fact: format!("last device to transmit the query: {name}"),
+        at: clock.timestamp(at_server.queued_ns),
+        fact: format!("queued on the socket of a server on this node, and {what}"),
         detail,
     }
 }
@@ -212,11 +235,12 @@ fn fact_evidence(fact: &Fact, identify: &mut dyn Identify, clock: &Clock) -> Evi
     put("packet", json!(packet.tuple.to_string()));
     put("direction", json!(if packet.is_answer { "answer" } else { "query" }));
     let text = match &fact.kind {
-        FactKind::Drop { reason, location, netfilter, table_full_ns, queue_full, .. } => {
+        FactKind::Drop { reason, location, callers, by, table_full_ns, queue_full } => {
             put("kind", json!("drop"));
             put("reason", json!(reason));
             put("location", json!(location));
-            put("netfilter", json!(netfilter));
+            put("callers", json!(callers));
+            put("netfilter", json!(*by == DroppedBy::Netfilter));
             if let Some(full_ns) = table_full_ns {
                 put("table_full", json!(clock.timestamp(*full_ns)));
             }
@@ -235,9 +259,10 @@ fn fact_evidence(fact: &Fact, identify: &mut dyn Identify, clock: &Clock) -> Evi
             put("icmp_code", json!(icmp_code));
             format!("ICMP type {icmp_type} code {icmp_code} sent for {}", packet.tuple)
         }
-        FactKind::Clash { winner, resolved, .. } => {
+        FactKind::Clash { winner, resolved, ipvs, .. } => {
             put("kind", json!("clash"));
             put("resolved", json!(resolved));
+            put("ipvs", json!(ipvs));
             put(
                 "tuples",
                 json!({ "loser": packet.conntrack.map(entry), "winner": entry(*winner) }),
@@ -249,18 +274,41 @@ fn fact_evidence(fact: &Fact, identify: &mut dyn Identify, clock: &Clock) -> Evi
             put("kind", json!("confirm-drop"));
             format!("__nf_conntrack_confirm on CPU {} dropped {}", packet.cpu, packet.tuple)
         }
-        FactKind::IpvsDrop { backend } => {
+        FactKind::SendFailed { errno } => {
+            put("kind", json!("send-failed"));
+            put("errno", json!(errno));
+            format!("the send call for {} returned error {errno}", packet.tuple)
+        }
+        FactKind::NatDrop => {
+            put("kind", json!("nat-drop"));
+            format!("nf_nat_masquerade_ipv4 on CPU {} dropped {}", packet.cpu, packet.tuple)
+        }
+        FactKind::IpvsDrop { backend, no_backend } => {
             put("kind", json!("ipvs-drop"));
+            put("no_backend", json!(no_backend));
             if let Some(backend) = backend {
                 put("backend", json!(backend.address.to_string()));
                 put("backend_available", json!(backend.available));
                 put("backend_weight", json!(backend.weight));
             }
-            let to = backend.map_or_else(
-                || "an unknown real server".to_owned(),
-                |backend| backend.address.to_string(),
-            );
-            format!("IPVS dropped {}; its connection points to {to}", packet.tuple)
+            let why = match backend {
+                _ if *no_backend => "the service has no real server for it".to_owned(),
+                Some(backend) => format!("its connection points to {}", backend.address),
+                None => "its connection points to an unknown real server".to_owned(),
+            };
+            format!("IPVS dropped {}; {why}", packet.tuple)
+        }
+        FactKind::IpvsDraining { backend } => {
+            put("kind", json!("ipvs-draining"));
+            put("backend", json!(backend.address.to_string()));
+            put("backend_available", json!(backend.available));
+            put("backend_weight", json!(backend.weight));
+            format!(
+                "IPVS sends {} to {}, whose weight is {}",
+                packet.tuple,
+                backend.address,
+                backend.weight.unwrap_or(0)
+            )
         }
         FactKind::Stray => {
             put("kind", json!("stray-answer"));

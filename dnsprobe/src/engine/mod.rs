@@ -5,6 +5,7 @@
 mod connection;
 mod evidence;
 mod facts;
+mod node_history;
 mod observation;
 #[cfg(test)]
 mod properties;
@@ -22,8 +23,8 @@ use dnsprobe_common::flow::Role;
 
 pub use connection::{ConnectError, ConnectFailure, ConnectSeen, transport_name};
 pub use observation::{
-    Backend, ConntrackEntry, Device, Fact, FactKind, Observation, PacketSeen, QueryId, QuerySeen,
-    QueueFull, Tuple, Unanswered,
+    AtServer, Backend, BackendState, ConntrackEntry, Device, DroppedBy, Fact, FactKind,
+    Observation, PacketSeen, QueryId, QuerySeen, QueueFull, Translation, Tuple, Unanswered,
 };
 pub use transaction::{Parts, Transaction};
 pub use verdict::{Cause, Evidence, Query, Sibling, Verdict};
@@ -33,6 +34,7 @@ use crate::{
     time::Clock,
 };
 use facts::Facts;
+use node_history::NodeHistory;
 
 /// What of the kernel is not seen, as far as verdicts depend on it.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +45,10 @@ pub struct Blindness {
     pub transmit: bool,
     /// Refusals to confirm are not seen.
     pub confirm: bool,
+    /// Clashes are not seen.
+    pub clash: bool,
+    /// Invalidation of entries that are not confirmed yet is not seen.
+    pub purge: bool,
     /// A full conntrack table is not seen.
     pub table_full: bool,
     /// IPVS drops are not seen.
@@ -87,6 +93,7 @@ pub enum Outcome {
 /// Joins observations into outcomes.
 pub struct Engine {
     facts: Facts,
+    history: NodeHistory,
     blindness: Blindness,
     /// When events were last known to be missing, kernel nanoseconds.
     events_lost_ns: Option<u64>,
@@ -96,7 +103,12 @@ impl Engine {
     /// An engine for hooks with these gaps.
     #[must_use]
     pub fn new(blindness: Blindness) -> Self {
-        Self { facts: Facts::default(), blindness, events_lost_ns: None }
+        Self {
+            facts: Facts::default(),
+            history: NodeHistory::default(),
+            blindness,
+            events_lost_ns: None,
+        }
     }
 
     /// Says that events were lost up to a moment: until then nothing may be
@@ -132,6 +144,8 @@ impl Engine {
                 sink(Outcome::ConnectFailed(Box::new(failure)));
             }
             Observation::Fact(fact) => self.fact(*fact, identify, clock, sink),
+            Observation::ConntrackPurge { at_ns, command } => self.history.purged(at_ns, command),
+            Observation::ChainTooLong { at_ns, packets } => self.history.counted(at_ns, packets),
         }
     }
 
@@ -157,12 +171,16 @@ impl Engine {
         }
     }
 
-    /// The query of a packet that was dropped on its sender's socket before
-    /// the hook that would have counted it.
+    /// The query of a packet that did not come as far as the hook that would
+    /// have counted it: dropped on its sender's socket, or never made.
     fn never_sent(&self, fact: &Fact) -> Option<QuerySeen> {
         let packet = &fact.packet;
-        let is_drop = matches!(fact.kind, FactKind::Drop { queue_full: None, .. });
-        if !self.blindness.late_sending || !is_drop || packet.is_answer || packet.query.is_some() {
+        let uncounted = match fact.kind {
+            FactKind::Drop { queue_full: None, .. } => self.blindness.late_sending,
+            FactKind::SendFailed { .. } => true,
+            _ => false,
+        };
+        if !uncounted || packet.is_answer || packet.query.is_some() {
             return None;
         }
         Some(packet.unseen_query(packet.owner?))
@@ -189,6 +207,7 @@ impl Engine {
             facts: &facts,
             blindness: &self.blindness,
             events_lost_ns: self.events_lost_ns,
+            history: &self.history,
         };
         let decision = rules::decide(&timeline);
         // The asker had its answer elsewhere and stopped waiting; only what

@@ -61,6 +61,56 @@ pub struct QueryId {
     pub id: u16,
 }
 
+/// A query's packet as it left, behind every translation on this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Translation {
+    /// Who asks whom now.
+    pub tuple: Tuple,
+    /// Whether conntrack took it for a packet of a flow that was there before.
+    pub established: bool,
+    /// Whether the service's rules still lead to that server, read when the
+    /// query had waited in vain.
+    pub backend: BackendState,
+}
+
+/// Whether a service still has a backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BackendState {
+    /// The rules name it.
+    Listed,
+    /// All rules were read, and none names it.
+    Gone,
+    /// IPVS lists it with weight 0: for old connections only.
+    Draining,
+    /// Not asked, or the rules could not be read.
+    #[default]
+    Unknown,
+}
+
+impl BackendState {
+    /// The stable name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Listed => "listed",
+            Self::Gone => "gone",
+            Self::Draining => "draining",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// A query at a server on this node that did not answer it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AtServer {
+    /// Whose server.
+    pub owner: OwnerKey,
+    /// When the query was put on its socket, kernel nanoseconds.
+    pub queued_ns: u64,
+    /// When the server read it; `None`: never.
+    pub read_ns: Option<u64>,
+}
+
 /// A query as the kernel programs followed it.
 #[derive(Clone, Debug)]
 pub struct QuerySeen {
@@ -84,6 +134,10 @@ pub struct QuerySeen {
     pub answer: Option<Record>,
     /// The last device that transmitted it, and when.
     pub device: Option<(Device, u64)>,
+    /// The packet as that device took it.
+    pub translation: Option<Translation>,
+    /// What became of it at a server on this node, when nothing came back.
+    pub at_server: Option<AtServer>,
     /// When the same socket got an answer with the same id from another
     /// server.
     pub other_answer_ns: Option<u64>,
@@ -163,6 +217,8 @@ impl PacketSeen {
             answer_flags: None,
             answer: None,
             device: None,
+            translation: None,
+            at_server: None,
             other_answer_ns: None,
             question: self.question.clone(),
             command: None,
@@ -192,6 +248,29 @@ pub struct Backend {
     pub weight: Option<i32>,
 }
 
+/// The part of the kernel that dropped a packet, as far as its reason or, before
+/// there were reasons, its place says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DroppedBy {
+    /// A netfilter hook.
+    Netfilter,
+    /// UDP found no socket.
+    NoSocket,
+    /// A tc filter or action, a queueing discipline, or another BPF program of
+    /// the data path.
+    TrafficControl,
+    /// A processor's backlog was full.
+    Backlog,
+    /// Routing found no way.
+    Routing,
+    /// The next hop's link-layer address could not be found out.
+    Neighbour,
+    /// The packet was not valid there.
+    Validation,
+    /// Something else, or not known.
+    Other,
+}
+
 /// What happened to a packet.
 #[derive(Clone, Debug)]
 pub enum FactKind {
@@ -201,10 +280,10 @@ pub enum FactKind {
         reason: Option<String>,
         /// Function and offset that freed it.
         location: String,
-        /// Whether netfilter decided it.
-        netfilter: bool,
-        /// Whether no socket wanted it.
-        no_socket: bool,
+        /// The functions that called that one, inner first.
+        callers: Vec<String>,
+        /// Which part of the kernel decided it.
+        by: DroppedBy,
         /// When conntrack failed to make room for its entry.
         table_full_ns: Option<u64>,
         /// The receive queue it did not fit into.
@@ -225,6 +304,8 @@ pub enum FactKind {
         winner_query: Option<Box<QuerySeen>>,
         /// Whether the packet was kept.
         resolved: bool,
+        /// Whether an IPVS service was asked.
+        ipvs: bool,
     },
     /// Conntrack dropped it when its entry should have been put in the table.
     ConfirmDrop,
@@ -232,6 +313,20 @@ pub enum FactKind {
     IpvsDrop {
         /// The real server its connection points to.
         backend: Option<Backend>,
+        /// Whether the service had none for it.
+        no_backend: bool,
+    },
+    /// IPVS sent it to a real server of weight 0.
+    IpvsDraining {
+        /// That real server.
+        backend: Backend,
+    },
+    /// Masquerading found no source address for it.
+    NatDrop,
+    /// The send call returned an error.
+    SendFailed {
+        /// The error's number, positive.
+        errno: i32,
     },
     /// A socket got an answer that nobody there waits for.
     Stray,
@@ -279,4 +374,18 @@ pub enum Observation {
     ConnectFailed(Box<ConnectSeen>),
     /// Something happened to a packet.
     Fact(Box<Fact>),
+    /// The node's count of packets that conntrack dropped for a long hash chain.
+    ChainTooLong {
+        /// When it was read.
+        at_ns: u64,
+        /// The count, since the node started.
+        packets: u64,
+    },
+    /// Every conntrack entry that was not confirmed yet became invalid.
+    ConntrackPurge {
+        /// When.
+        at_ns: u64,
+        /// Command of the process that asked for it.
+        command: Option<String>,
+    },
 }

@@ -85,6 +85,12 @@ fn any_query() -> BoxedStrategy<QuerySeen> {
                 answer_flags,
                 answer: None,
                 device: sent_by.map(|(leaves, at_ns)| (device(leaves), at_ns)),
+                translation: sent_by.map(|(established, _)| Translation {
+                    tuple: tuple(client, backend(3)),
+                    established,
+                    backend: BackendState::Gone,
+                }),
+                at_server: None,
                 other_answer_ns,
                 question,
                 command: None,
@@ -93,32 +99,61 @@ fn any_query() -> BoxedStrategy<QuerySeen> {
         .boxed()
 }
 
+fn dropped_by() -> impl Strategy<Value = DroppedBy> {
+    proptest::sample::select(vec![
+        DroppedBy::Netfilter,
+        DroppedBy::NoSocket,
+        DroppedBy::TrafficControl,
+        DroppedBy::Backlog,
+        DroppedBy::Routing,
+        DroppedBy::Neighbour,
+        DroppedBy::Validation,
+        DroppedBy::Other,
+    ])
+}
+
 fn any_kind() -> BoxedStrategy<FactKind> {
     let full =
         (owner_key(), any::<u32>(), any::<u32>()).prop_map(|(owner, used_bytes, buffer_bytes)| {
             QueueFull { owner, used_bytes, buffer_bytes }
         });
     let real_server = (address(), any::<bool>(), option::of(any::<i32>()))
-        .prop_map(|(address, available, weight)| Backend { address, available, weight });
+        .prop_map(|(address, available, weight)| Backend { address, available, weight })
+        .boxed();
     prop_oneof![
         4 => (
             option::of("[A-Z_]{1,12}"),
-            any::<bool>(),
-            any::<bool>(),
+            dropped_by(),
             option::weighted(0.3, moment()),
             option::weighted(0.3, full),
         )
-            .prop_map(|(reason, netfilter, no_socket, table_full_ns, queue_full)| {
+            .prop_map(|(reason, by, table_full_ns, queue_full)| {
                 let location = "somewhere+0x1".to_owned();
-                FactKind::Drop { reason, location, netfilter, no_socket, table_full_ns, queue_full }
+                FactKind::Drop {
+                    reason,
+                    location,
+                    callers: Vec::new(),
+                    by,
+                    table_full_ns,
+                    queue_full,
+                }
             }),
         1 => (0..5_u32, 0..5_u32)
             .prop_map(|(icmp_type, icmp_code)| FactKind::Unreachable { icmp_type, icmp_code }),
         2 => (any_entry(), option::of(any_query().prop_map(Box::new)), any::<bool>()).prop_map(
-            |(winner, winner_query, resolved)| FactKind::Clash { winner, winner_query, resolved }
+            |(winner, winner_query, resolved)| FactKind::Clash {
+                winner,
+                winner_query,
+                resolved,
+                ipvs: false
+            }
         ),
         1 => Just(FactKind::ConfirmDrop),
-        1 => option::of(real_server).prop_map(|backend| FactKind::IpvsDrop { backend }),
+        1 => Just(FactKind::NatDrop),
+        1 => (1..120).prop_map(|errno| FactKind::SendFailed { errno }),
+        1 => real_server.clone().prop_map(|backend| FactKind::IpvsDraining { backend }),
+        1 => (option::of(real_server), any::<bool>())
+            .prop_map(|(backend, no_backend)| FactKind::IpvsDrop { backend, no_backend }),
         2 => Just(FactKind::Stray),
     ]
     .boxed()
@@ -177,9 +212,13 @@ fn own_fact() -> BoxedStrategy<Fact> {
         .boxed()
 }
 
-/// As [`own_fact`], between the sending and long after.
+/// As [`own_fact`], between the sending and long after. A failed send call is a
+/// query of its own, unless the kernel found the query in flight.
 fn related_fact() -> BoxedStrategy<Fact> {
     own_fact()
+        .prop_filter("a query of its own", |fact| {
+            fact.packet.query.is_some() || !matches!(fact.kind, FactKind::SendFailed { .. })
+        })
         .prop_map(|fact| {
             let at_ns = fact.packet.at_ns.clamp(SENT, SENT + 10 * SECOND);
             fact.at(at_ns)
@@ -188,10 +227,13 @@ fn related_fact() -> BoxedStrategy<Fact> {
 }
 
 fn any_blindness() -> impl Strategy<Value = Blindness> {
-    any::<[bool; 5]>().prop_map(|[drops, transmit, confirm, table_full, ipvs]| Blindness {
+    let flags = any::<[bool; 7]>();
+    flags.prop_map(|[drops, transmit, confirm, clash, purge, table_full, ipvs]| Blindness {
         drops,
         transmit,
         confirm,
+        clash,
+        purge,
         table_full,
         ipvs,
         late_sending: false,
@@ -236,7 +278,7 @@ proptest! {
         blindness in any_blindness(),
         events_lost_ns in option::of(moment()),
     ) {
-        let case = Case { query, facts, blindness, events_lost_ns };
+        let case = Case { query, facts, blindness, events_lost_ns, history: NodeHistory::default() };
         let decision = case.decision();
         prop_assert!(decision.decisive.is_none_or(|index| index < case.facts.len()));
         prop_assert!(decision.cause.is_loss());

@@ -9,8 +9,10 @@ use std::{
 use dnsprobe_common::flow::{Role, Transport};
 
 use super::{
-    Backend, Blindness, Cause, ConntrackEntry, Device, Engine, Fact, FactKind, Observation,
-    Outcome, PacketSeen, QueryId, QuerySeen, QueueFull, Tuple, Unanswered, Verdict,
+    AtServer, Backend, BackendState, Blindness, Cause, ConntrackEntry, Device, DroppedBy, Engine,
+    Fact, FactKind, Observation, Outcome, PacketSeen, QueryId, QuerySeen, QueueFull, Translation,
+    Tuple, Unanswered, Verdict,
+    node_history::NodeHistory,
     rules::{self, Decision, Timeline},
 };
 use crate::{
@@ -75,6 +77,8 @@ pub(super) fn query_to(server: SocketAddr) -> QuerySeen {
         answer_flags: None,
         answer: None,
         device: None,
+        translation: None,
+        at_server: None,
         other_answer_ns: None,
         question: Some(question("race.test.svc.", QType::A)),
         command: Some("dnsq".to_owned()),
@@ -158,35 +162,40 @@ impl Fact {
     }
 }
 
-fn plain_drop(reason: &str, location: &str, netfilter: bool, no_socket: bool) -> FactKind {
+pub(super) fn drop_by(by: DroppedBy, reason: &str, location: &str) -> FactKind {
     FactKind::Drop {
         reason: Some(reason.to_owned()),
         location: location.to_owned(),
-        netfilter,
-        no_socket,
+        callers: Vec::new(),
+        by,
         table_full_ns: None,
         queue_full: None,
     }
 }
 
 pub(super) fn netfilter_drop() -> FactKind {
-    plain_drop("NETFILTER_DROP", "nf_hook_slow+0xa5", true, false)
+    drop_by(DroppedBy::Netfilter, "NETFILTER_DROP", "nf_hook_slow+0xa5")
 }
 
 pub(super) fn no_socket() -> FactKind {
-    plain_drop("NO_SOCKET", "__udp4_lib_rcv+0x9f1", false, true)
+    drop_by(DroppedBy::NoSocket, "NO_SOCKET", "__udp4_lib_rcv+0x9f1")
 }
 
 pub(super) fn device_queue_drop() -> FactKind {
-    plain_drop("QDISC_DROP", "__dev_queue_xmit+0x7d1", false, false)
+    drop_by(DroppedBy::TrafficControl, "QDISC_DROP", "__dev_queue_xmit+0x7d1")
+}
+
+/// A drop that says nothing.
+pub(super) fn unknown_drop() -> FactKind {
+    drop_by(DroppedBy::Other, "SOMETHING", "skb_release+0x1")
 }
 
 pub(super) fn table_full() -> FactKind {
     FactKind::Drop {
         reason: Some("NETFILTER_DROP".to_owned()),
         location: "nf_hook_slow+0xa5".to_owned(),
-        netfilter: true,
-        no_socket: false,
+        callers: Vec::new(),
+        by: DroppedBy::Netfilter,
         table_full_ns: Some(SENT + MS - 2_500),
         queue_full: None,
     }
@@ -197,8 +206,8 @@ pub(super) fn queue_full(used_bytes: u32, buffer_bytes: u32) -> FactKind {
     FactKind::Drop {
         reason: Some("SOCKET_RCVBUFF".to_owned()),
         location: "udp_queue_rcv_one_skb+0x361".to_owned(),
-        netfilter: false,
-        no_socket: false,
+        callers: Vec::new(),
+        by: DroppedBy::Other,
         table_full_ns: None,
         queue_full: Some(QueueFull { owner, used_bytes, buffer_bytes }),
     }
@@ -208,12 +217,34 @@ pub(super) const PORT_UNREACHABLE: FactKind = FactKind::Unreachable { icmp_type:
 
 pub(super) fn ipvs_drop(available: bool) -> FactKind {
     let weight = Some(i32::from(available));
-    FactKind::IpvsDrop { backend: Some(Backend { address: backend(3), available, weight }) }
+    let backend = Some(Backend { address: backend(3), available, weight });
+    FactKind::IpvsDrop { backend, no_backend: false }
+}
+
+/// IPVS dropped it, and nothing is known of a connection.
+pub(super) const UNKNOWN_IPVS_DROP: FactKind =
+    FactKind::IpvsDrop { backend: None, no_backend: false };
+
+/// The query went to a real server of weight 0.
+pub(super) fn draining(last: u8) -> Fact {
+    let backend = Backend { address: backend(last), available: true, weight: Some(0) };
+    fact(FactKind::IpvsDraining { backend })
+}
+
+/// The query left in an older flow, translated to a backend.
+pub(super) fn left_as(last: u8, state: BackendState) -> Translation {
+    Translation { tuple: tuple(client(), backend(last)), established: true, backend: state }
+}
+
+/// A server on this node queued and read the query.
+pub(super) fn at_server() -> AtServer {
+    let owner = OwnerKey { cgroup: 33, netns: 4033, tgid: 0, command: [0; 16] };
+    AtServer { owner, queued_ns: SENT + MS, read_ns: Some(SENT + 2 * MS) }
 }
 
 /// A clash with the flow of another query, and the fact's own translation.
 pub(super) fn clash(resolved: bool, winner: ConntrackEntry, other: Option<QuerySeen>) -> Fact {
-    let kind = FactKind::Clash { winner, winner_query: other.map(Box::new), resolved };
+    let kind = FactKind::Clash { winner, winner_query: other.map(Box::new), resolved, ipvs: false };
     fact(kind).tracked(service(10), backend(2))
 }
 
@@ -233,6 +264,7 @@ pub(super) struct Case {
     pub(super) facts: Vec<Fact>,
     pub(super) blindness: Blindness,
     pub(super) events_lost_ns: Option<u64>,
+    pub(super) history: NodeHistory,
 }
 
 impl Case {
@@ -243,6 +275,7 @@ impl Case {
             facts: facts.into_iter().collect(),
             blindness: Blindness::default(),
             events_lost_ns: None,
+            history: NodeHistory::default(),
         }
     }
 
@@ -262,6 +295,7 @@ impl Case {
             facts: &self.facts,
             blindness: &self.blindness,
             events_lost_ns: self.events_lost_ns,
+            history: &self.history,
         }
     }
 

@@ -21,35 +21,80 @@ pub enum Cause {
     ConntrackClashLateAnswer = 102,
     /// No conntrack entry could be allocated: the table is full.
     ConntrackTableFull = 103,
+    /// The conntrack hash chain for the entry was over its limit.
+    ConntrackChainTooLong = 104,
+    /// The entry was invalidated before it could be confirmed.
+    ConntrackDying = 105,
+    /// Source NAT had nothing to translate the packet to.
+    NatPortsExhausted = 106,
+    /// An older conntrack entry leads to a backend that is gone.
+    StaleNatEntry = 107,
     /// IPVS sent the client's source port to a real server that is gone.
     IpvsStaleBackend = 200,
+    /// IPVS keeps sending to a real server of weight 0 that is gone.
+    IpvsDeadBackend = 201,
+    /// Two flows with one source port met at one IPVS real server.
+    IpvsPortConflict = 202,
+    /// The IPVS service has no usable real server.
+    IpvsNoBackend = 203,
     /// The receiving socket had no room.
     SocketBufferFull = 300,
+    /// A processor's packet backlog was full.
+    CpuBacklogFull = 301,
     /// A netfilter rule dropped the packet.
     PolicyDrop = 400,
     /// Nothing listens on the address that was asked.
     NoListener = 401,
+    /// Traffic control dropped the packet.
+    TcDrop = 402,
+    /// There is no route to the destination.
+    NoRoute = 403,
+    /// The next hop's link-layer address could not be found out.
+    NeighbourFailed = 404,
+    /// The packet was refused as invalid.
+    PacketInvalid = 405,
+    /// The send call itself failed.
+    SendFailed = 406,
     /// The query left this node and nothing came back.
     RemoteSilence = 500,
     /// The answer came when the client had already closed its socket.
     LateAnswer = 501,
+    /// A DNS server on this node took the query and never answered.
+    ServerSilent = 502,
+    /// The answer came from an address that was not asked.
+    AnswerMismatch = 503,
     /// Nothing is proven.
     Unexplained = 900,
 }
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 26] = [
         Self::ConntrackClash,
         Self::ConntrackClashResolved,
         Self::ConntrackClashLateAnswer,
         Self::ConntrackTableFull,
+        Self::ConntrackChainTooLong,
+        Self::ConntrackDying,
+        Self::NatPortsExhausted,
+        Self::StaleNatEntry,
         Self::IpvsStaleBackend,
+        Self::IpvsDeadBackend,
+        Self::IpvsPortConflict,
+        Self::IpvsNoBackend,
         Self::SocketBufferFull,
+        Self::CpuBacklogFull,
         Self::PolicyDrop,
         Self::NoListener,
+        Self::TcDrop,
+        Self::NoRoute,
+        Self::NeighbourFailed,
+        Self::PacketInvalid,
+        Self::SendFailed,
         Self::RemoteSilence,
         Self::LateAnswer,
+        Self::ServerSilent,
+        Self::AnswerMismatch,
         Self::Unexplained,
     ];
 
@@ -61,12 +106,27 @@ impl Cause {
             Self::ConntrackClashResolved => "conntrack-clash-resolved",
             Self::ConntrackClashLateAnswer => "conntrack-clash-late-answer",
             Self::ConntrackTableFull => "conntrack-table-full",
+            Self::ConntrackChainTooLong => "conntrack-chain-too-long",
+            Self::ConntrackDying => "conntrack-dying",
+            Self::NatPortsExhausted => "nat-ports-exhausted",
+            Self::StaleNatEntry => "stale-nat-entry",
             Self::IpvsStaleBackend => "ipvs-stale-backend",
+            Self::IpvsDeadBackend => "ipvs-dead-backend",
+            Self::IpvsPortConflict => "ipvs-port-conflict",
+            Self::IpvsNoBackend => "ipvs-no-backend",
             Self::SocketBufferFull => "socket-buffer-full",
+            Self::CpuBacklogFull => "cpu-backlog-full",
             Self::PolicyDrop => "policy-drop",
             Self::NoListener => "no-listener",
+            Self::TcDrop => "tc-drop",
+            Self::NoRoute => "no-route",
+            Self::NeighbourFailed => "neighbour-failed",
+            Self::PacketInvalid => "packet-invalid",
+            Self::SendFailed => "send-failed",
             Self::RemoteSilence => "remote-silence",
             Self::LateAnswer => "late-answer",
+            Self::ServerSilent => "server-silent",
+            Self::AnswerMismatch => "answer-mismatch",
             Self::Unexplained => "unexplained",
         }
     }
@@ -93,6 +153,47 @@ impl Cause {
             Self::NoListener => "Nothing listens on the address that was asked.",
             Self::RemoteSilence => "The query left this node and no answer came back.",
             Self::LateAnswer => "The answer came after the client had closed its socket.",
+            Self::ConntrackChainTooLong => {
+                "The hash chain that the packet's conntrack entry belongs to was over its limit; the packet was dropped."
+            }
+            Self::ConntrackDying => {
+                "The packet's conntrack entry was invalidated while the packet was on its way, so it could not be confirmed."
+            }
+            Self::NatPortsExhausted => {
+                "Source NAT found no address or port to translate the packet to and dropped it."
+            }
+            Self::StaleNatEntry => {
+                "The client reuses a source port, and an older conntrack entry for it leads to a backend that the service's rules no longer name."
+            }
+            Self::IpvsDeadBackend => {
+                "The real server is still listed with weight 0 but nothing answers there; IPVS keeps sending UDP of old source ports to it, and every packet keeps the connection alive."
+            }
+            Self::IpvsPortConflict => {
+                "Two flows with the same source port ended at the same real server through IPVS; their reply tuples collide and the second packet was dropped."
+            }
+            Self::IpvsNoBackend => {
+                "The IPVS virtual service has no real server that could take the packet."
+            }
+            Self::CpuBacklogFull => {
+                "A processor's packet backlog was full: the node is overloaded or its limit is too low."
+            }
+            Self::TcDrop => {
+                "A tc filter, a queueing discipline or another BPF program of the data path dropped the packet."
+            }
+            Self::NoRoute => {
+                "There is no route to the packet's destination where it was dropped or should have been sent."
+            }
+            Self::NeighbourFailed => {
+                "The next hop did not answer ARP or neighbour discovery, so the packet was dropped."
+            }
+            Self::PacketInvalid => {
+                "The packet was refused as invalid: checksum, header, size, fragment, or an address that may not come from there."
+            }
+            Self::SendFailed => "The send call itself returned an error and no packet was made.",
+            Self::ServerSilent => "A DNS server on this node took the query and never answered it.",
+            Self::AnswerMismatch => {
+                "The answer came from an address the client had not asked, so it was not accepted."
+            }
             Self::Unexplained => "Nothing is proven.",
         }
     }
@@ -130,6 +231,51 @@ impl Cause {
             }
             Self::LateAnswer => {
                 "The server or its upstream is slower than the client waits: compare the latency with the client's timeout."
+            }
+            Self::ConntrackChainTooLong => {
+                "Raise the number of conntrack buckets (/sys/module/nf_conntrack/parameters/hashsize), or find the pod that fills the table."
+            }
+            Self::ConntrackDying => {
+                "A retry is enough. If it happens often, find out what unloads conntrack helpers or NAT modules or deletes timeout policies on this node."
+            }
+            Self::NatPortsExhausted => {
+                "Give source NAT more addresses (masquerading: the outgoing device needs one), put fewer clients behind each, or run a node-local DNS cache."
+            }
+            Self::StaleNatEntry => {
+                "Delete the entry (`conntrack -D -p udp --dport 53 -s CLIENT`) and update kube-proxy, which should do so when an endpoint goes."
+            }
+            Self::IpvsDeadBackend => {
+                "Remove the real server (`ipvsadm -d`), and shorten the IPVS UDP timeout (`ipvsadm --set 0 0 15`)."
+            }
+            Self::IpvsPortConflict => {
+                "Let clients use random source ports; source NAT, `--random-fully`; a node-local DNS cache ends it."
+            }
+            Self::IpvsNoBackend => {
+                "The DNS server pods are not ready: look at them and at the service's endpoints."
+            }
+            Self::CpuBacklogFull => {
+                "Spread the load (RPS, more nodes, fewer pods), or raise net.core.netdev_max_backlog; /proc/net/softnet_stat counts these drops."
+            }
+            Self::TcDrop => {
+                "Check the CNI's data path and bandwidth limits on the device shown (`tc -s qdisc`, `tc filter show`)."
+            }
+            Self::NoRoute => {
+                "Check routes in the namespace shown: the pod's own, or the node's towards the other end's subnet."
+            }
+            Self::NeighbourFailed => {
+                "The next hop or the pod behind it is gone or unreachable on that link: check the container network."
+            }
+            Self::PacketInvalid => {
+                "Check MTU, rp_filter and checksum offload on the device shown; the drop reason says which."
+            }
+            Self::SendFailed => {
+                "EPERM: a cgroup BPF program or security module; EAGAIN, ENOBUFS: the send buffer or device queue is full; ECONNREFUSED: an earlier query met a closed port."
+            }
+            Self::ServerSilent => {
+                "Look at that server: overloaded, stopped, or waiting for its upstream; its own queries show the latter."
+            }
+            Self::AnswerMismatch => {
+                "The translation of the reply was lost in between: look for what deletes conntrack entries, and for asymmetric routes."
             }
             Self::Unexplained => {
                 "See `missing` for what could not be seen; `dnsprobe trace --only-failed` shows each such query."

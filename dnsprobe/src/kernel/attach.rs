@@ -13,6 +13,8 @@ pub(crate) struct Conditions<'a> {
     pub(crate) btf: &'a Btf,
     /// Whether `skb:kfree_skb` has reasons.
     pub(crate) drop_reasons: bool,
+    /// Whether queueing disciplines have a tracepoint of their own for drops.
+    pub(crate) qdisc_drops: bool,
     /// Why conntrack entries cannot be read; `Ok` when they can.
     pub(crate) conntrack: Result<(), String>,
     /// The same for IPVS connections.
@@ -47,8 +49,12 @@ pub(crate) fn attach(ebpf: &mut Ebpf, role: Role, conditions: &Conditions<'_>) -
 /// Roles about a module that is not loaded.
 fn unneeded(role: Role) -> Option<RoleState> {
     let module = match role {
-        Role::IpvsVerdict | Role::IpvsConnection => "ip_vs",
-        Role::ConntrackClash | Role::ConntrackConfirm | Role::ConntrackFull => "nf_conntrack",
+        Role::IpvsVerdict | Role::IpvsConnection | Role::IpvsNoBackend => "ip_vs",
+        Role::ConntrackClash
+        | Role::ConntrackConfirm
+        | Role::ConntrackFull
+        | Role::ConntrackPurge => "nf_conntrack",
+        Role::NatSetup => "nf_nat",
         _ => return None,
     };
     (!Path::new("/sys/module").join(module).is_dir())
@@ -71,6 +77,12 @@ fn try_alternative(
     match alternative.mechanism {
         Mechanism::DropReason if !conditions.drop_reasons => {
             return Err("this kernel's skb:kfree_skb has no reasons (5.17)".to_owned());
+        }
+        Mechanism::BtfTracepoint if role == Role::QdiscDrop && !conditions.qdisc_drops => {
+            return Err("this kernel has no tracepoint qdisc:qdisc_drop (7.0)".to_owned());
+        }
+        Mechanism::DropTracepoint if conditions.qdisc_drops => {
+            return Err("skb:kfree_skb does not have them any more (7.0)".to_owned());
         }
         Mechanism::Kretprobe if role == Role::IpvsConnection => conditions.ipvs.clone()?,
         // Without the kernel's own table there is nothing to read either.

@@ -7,8 +7,8 @@ use std::{
 
 use dnsprobe_common::{
     event::{
-        Clash, Confirm, Drop, Entry, EventKind, Finished, Header, Ipvs, Packet, Question as Raw,
-        Unreachable,
+        Clash, Drop, Entry, EventKind, Finished, Header, Ipvs, Packet, Purge, Question as Raw,
+        Unconfirmed, Unreachable,
     },
     flow::{
         Address, Command, InFlight, QueryKey, Role, Transport, Tuple as RawTuple, command_bytes,
@@ -16,12 +16,18 @@ use dnsprobe_common::{
     },
 };
 
-use super::{devices::Devices, ipvs::IpvsState, recent::Remembered, symbols::Symbols};
+use super::{
+    devices::Devices,
+    dropped::{DropReasons, dropped_by},
+    ipvs::IpvsState,
+    recent::Remembered,
+    symbols::Symbols,
+};
 use crate::{
     dns::{Question, Record},
     engine::{
-        Backend, ConntrackEntry, Device, Fact, FactKind, Observation, PacketSeen, QueryId,
-        QuerySeen, QueueFull, Tuple, Unanswered,
+        Backend, BackendState, ConntrackEntry, Device, DroppedBy, Fact, FactKind, Observation,
+        PacketSeen, QueryId, QuerySeen, QueueFull, Translation, Tuple, Unanswered,
     },
     identity::{OwnerKey, escape},
 };
@@ -30,41 +36,13 @@ use crate::{
 pub(crate) struct Context<'a> {
     /// Names of this kernel's drop reasons.
     pub(crate) reasons: &'a DropReasons,
+    /// Names of this kernel's reasons of queueing disciplines.
+    pub(crate) qdisc_reasons: &'a DropReasons,
     pub(crate) symbols: &'a mut Symbols,
     pub(crate) devices: &'a mut Devices,
     pub(crate) ipvs: &'a mut IpvsState,
     /// Queries sent a short while ago.
     pub(crate) recent: &'a dyn Remembered,
-}
-
-/// This kernel's drop reasons by number (`enum skb_drop_reason`, 5.17).
-#[derive(Default)]
-pub(crate) struct DropReasons(Vec<(String, u32)>);
-
-impl DropReasons {
-    pub(crate) fn new(enumerators: Vec<(String, u32)>) -> Self {
-        const PREFIX: &str = "SKB_DROP_REASON_";
-        Self(
-            enumerators
-                .into_iter()
-                .map(|(name, value)| (name.trim_start_matches(PREFIX).to_owned(), value))
-                .collect(),
-        )
-    }
-
-    /// Number of a reason in this kernel.
-    pub(crate) fn number(&self, wanted: &str) -> Option<u32> {
-        self.0.iter().find(|(name, _)| name == wanted).map(|(_, value)| *value)
-    }
-
-    /// Name of a reason; its number where it has no name.
-    fn name(&self, number: u32) -> Option<String> {
-        if self.0.is_empty() || number == 0 {
-            return None;
-        }
-        let name = self.0.iter().find(|(_, value)| *value == number).map(|(name, _)| name.clone());
-        Some(name.unwrap_or_else(|| format!("reason {number}")))
-    }
 }
 
 /// Decodes one record; `None` when it is not one of ours (never, unless the
@@ -105,15 +83,35 @@ pub(crate) fn decode(record: &[u8], context: &mut Context<'_>) -> Option<Observa
             fact(&raw.packet, kind, context)
         }
         EventKind::ConfirmDrop => {
-            let raw: Confirm = read(record)?;
+            let raw: Unconfirmed = read(record)?;
             fact(&raw.packet, FactKind::ConfirmDrop, context)
+        }
+        EventKind::NatDrop => {
+            let raw: Unconfirmed = read(record)?;
+            fact(&raw.packet, FactKind::NatDrop, context)
+        }
+        EventKind::Purge => {
+            let raw: Purge = read(record)?;
+            let command = command(raw.command);
+            Some(Observation::ConntrackPurge { at_ns: raw.header.at_ns, command })
         }
         EventKind::IpvsDrop => {
             let raw: Ipvs = read(record)?;
-            let backend = ipvs_backend(&raw, context);
-            fact(&raw.packet, FactKind::IpvsDrop { backend }, context)
+            let no_backend = raw.no_backend != 0;
+            let backend = if no_backend { None } else { ipvs_backend(&raw, context) };
+            fact(&raw.packet, FactKind::IpvsDrop { backend, no_backend }, context)
+        }
+        EventKind::IpvsDraining => {
+            let raw: Ipvs = read(record)?;
+            let backend = ipvs_backend(&raw, context)?;
+            fact(&raw.packet, FactKind::IpvsDraining { backend }, context)
         }
     }
+}
+
+/// The record of a query whose end the kernel programs saw.
+pub(crate) fn finished(record: &[u8]) -> Option<Finished> {
+    read(record)
 }
 
 fn fact(raw: &Packet, kind: FactKind, context: &mut Context<'_>) -> Option<Observation> {
@@ -122,15 +120,16 @@ fn fact(raw: &Packet, kind: FactKind, context: &mut Context<'_>) -> Option<Obser
 }
 
 fn drop_kind(raw: &Drop, context: &mut Context<'_>) -> FactKind {
-    let reason = context.reasons.name(raw.reason);
-    let location = context.symbols.describe(raw.location);
-    let function = location.split('+').next().unwrap_or_default();
+    let by_qdisc = raw.by_qdisc != 0;
+    let reasons = if by_qdisc { context.qdisc_reasons } else { context.reasons };
+    let reason = reasons.name(raw.reason);
+    let (location, callers) = place(raw, context.symbols);
     FactKind::Drop {
-        netfilter: match &reason {
-            Some(reason) => reason == "NETFILTER_DROP",
-            None => function == "nf_hook_slow",
+        by: if by_qdisc {
+            DroppedBy::TrafficControl
+        } else {
+            dropped_by(reason.as_deref(), &location, &callers)
         },
-        no_socket: reason.as_deref() == Some("NO_SOCKET"),
         table_full_ns: (raw.table_full_ns != 0).then_some(raw.table_full_ns),
         queue_full: (raw.queue_full != 0).then_some(QueueFull {
             owner: OwnerKey {
@@ -143,7 +142,32 @@ fn drop_kind(raw: &Drop, context: &mut Context<'_>) -> FactKind {
         }),
         reason,
         location,
+        callers,
     }
+}
+
+/// Where a packet was dropped, and the functions around it. The stack begins
+/// with the tracing itself; a drop that a queueing discipline reports begins
+/// behind the tracepoint.
+fn place(raw: &Drop, symbols: &mut Symbols) -> (String, Vec<String>) {
+    let stack: Vec<u64> = raw.stack.iter().copied().take_while(|at| *at != 0).collect();
+    if raw.location != 0 {
+        let outer = stack.iter().position(|at| *at == raw.location).map_or(0, |index| index + 1);
+        let callers = if outer == 0 { &[] } else { &stack[outer..] };
+        let names = callers.iter().map(|at| symbols.describe(*at)).collect();
+        return (symbols.describe(raw.location), names);
+    }
+    let names = stack.iter().map(|at| symbols.describe(*at));
+    let mut outside = names.skip_while(|name| is_tracing(name));
+    let location = outside.next().unwrap_or_else(|| "a queueing discipline".to_owned());
+    (location, outside.collect())
+}
+
+/// Whether a function on the stack is part of how a tracepoint calls a program.
+fn is_tracing(name: &str) -> bool {
+    ["bpf_", "__bpf_", "__traceiter_", "trace_", "__bpf_trace_", "0x"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
 }
 
 fn clash_kind(raw: &Clash, context: &mut Context<'_>) -> FactKind {
@@ -155,6 +179,7 @@ fn clash_kind(raw: &Clash, context: &mut Context<'_>) -> FactKind {
         winner: entry(&raw.winner),
         winner_query: winner_query.map(Box::new),
         resolved: raw.verdict == NF_ACCEPT,
+        ipvs: false,
     }
 }
 
@@ -253,10 +278,23 @@ fn in_flight(id: QueryId, role: Role, query: &InFlight, devices: &mut Devices) -
         middle_ns: (query.middle_ns != 0).then_some(query.middle_ns),
         answer_flags: (query.state == state::ANSWERED).then_some(query.answer_flags),
         answer: None,
+        translation: device.is_some().then(|| translation(query)),
         device,
+        at_server: None,
         other_answer_ns: None,
         question: None,
         command: None,
+    }
+}
+
+/// The packet as the last device took it.
+fn translation(query: &InFlight) -> Translation {
+    /// 1 + `IP_CT_ESTABLISHED`, include/uapi/linux/netfilter/nf_conntrack_common.h.
+    const ESTABLISHED: u32 = 1;
+    Translation {
+        tuple: tuple(&query.left_as),
+        established: query.conntrack_info == ESTABLISHED,
+        backend: BackendState::Unknown,
     }
 }
 

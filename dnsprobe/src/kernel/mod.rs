@@ -2,11 +2,13 @@
 //! can be hooked, the hooks in force, and their data as
 //! [`crate::engine::Observation`]s. Knows nothing of pods or verdicts.
 
+mod at_server;
 mod attach;
 mod btf;
 mod counters;
 mod decode;
 mod devices;
+mod dropped;
 mod ipvs;
 mod layout;
 mod maps;

@@ -4,7 +4,8 @@
 use serde::Serialize;
 
 use Mechanism::{
-    BtfTracepoint, DropReason, Fentry, Kprobe, KprobePair, Kretprobe, ProcFile, SendTracepoint,
+    BtfTracepoint, DropReason, DropTracepoint, Fentry, Kprobe, KprobePair, Kretprobe, ProcFile,
+    SendTracepoint,
 };
 
 /// Something dnsprobe wants to know of the kernel.
@@ -21,6 +22,8 @@ pub enum Role {
     Read,
     /// The kernel drops a packet.
     Drop,
+    /// A queueing discipline drops a packet.
+    QdiscDrop,
     /// Nothing listens on a port.
     NoListener,
     /// A device transmits a query.
@@ -31,22 +34,32 @@ pub enum Role {
     ConntrackConfirm,
     /// Conntrack's table is full.
     ConntrackFull,
+    /// Entries that are not confirmed yet are being invalidated.
+    ConntrackPurge,
+    /// Masquerading finds no source address.
+    NatSetup,
     /// IPVS drops a packet.
     IpvsVerdict,
     /// Which real server an IPVS connection points to.
     IpvsConnection,
+    /// A virtual service has no real server.
+    IpvsNoBackend,
 }
 
 impl Role {
     /// Every role, in the order they are attached: sending last, so that
     /// nothing is counted as sent before everything else can see it.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::Drop,
+        Self::QdiscDrop,
         Self::NoListener,
         Self::ConntrackClash,
         Self::ConntrackConfirm,
         Self::ConntrackFull,
+        Self::ConntrackPurge,
+        Self::NatSetup,
         Self::IpvsConnection,
+        Self::IpvsNoBackend,
         Self::IpvsVerdict,
         Self::Transmit,
         Self::Read,
@@ -64,13 +77,17 @@ impl Role {
             Self::Queue => "queue",
             Self::Read => "read",
             Self::Drop => "drop",
+            Self::QdiscDrop => "qdisc-drop",
             Self::NoListener => "no-listener",
             Self::Transmit => "transmit",
             Self::ConntrackClash => "conntrack-clash",
             Self::ConntrackConfirm => "conntrack-confirm",
             Self::ConntrackFull => "conntrack-full",
+            Self::ConntrackPurge => "conntrack-purge",
+            Self::NatSetup => "nat-setup",
             Self::IpvsVerdict => "ipvs-verdict",
             Self::IpvsConnection => "ipvs-connection",
+            Self::IpvsNoBackend => "ipvs-no-backend",
         }
     }
 
@@ -83,13 +100,17 @@ impl Role {
             Self::Queue => "answers",
             Self::Read => "how long an answer waits to be read; latency then ends when it arrives",
             Self::Drop => "where and why the kernel drops packets",
+            Self::QdiscDrop => "packets dropped by queueing disciplines",
             Self::NoListener => "queries to ports nobody listens on",
             Self::Transmit => "whether a lost query left the node",
             Self::ConntrackClash => "conntrack clashes, lost and resolved",
             Self::ConntrackConfirm => "whether conntrack or a rule dropped a new flow's packet",
             Self::ConntrackFull => "whether a packet was dropped because conntrack was full",
+            Self::ConntrackPurge => "whether a flow's entry was invalidated on its packet's way",
+            Self::NatSetup => "whether a packet was dropped because masquerading had no address",
             Self::IpvsVerdict => "packets dropped by IPVS",
             Self::IpvsConnection => "which real server an IPVS connection points to",
+            Self::IpvsNoBackend => "whether a virtual service had no real server",
         }
     }
 }
@@ -122,6 +143,8 @@ pub enum Mechanism {
     Kretprobe,
     /// Another role's tracepoint tells it already.
     DropReason,
+    /// The same, for kernels where that tracepoint has these packets too.
+    DropTracepoint,
     /// The hook of another role sees it too.
     SendTracepoint,
     /// A table the kernel publishes, read when something was dropped.
@@ -139,6 +162,7 @@ impl Mechanism {
             Self::KprobePair => "kprobe + kretprobe",
             Self::Kretprobe => "kretprobe",
             Self::DropReason => "drop reason",
+            Self::DropTracepoint => "drop tracepoint",
             Self::SendTracepoint => "send tracepoint",
             Self::ProcFile => "/proc table",
         }
@@ -175,13 +199,17 @@ pub(crate) const fn alternatives(role: Role) -> &'static [Alternative] {
         Role::Queue => QUEUE,
         Role::Read => READ,
         Role::Drop => DROP,
+        Role::QdiscDrop => QDISC_DROP,
         Role::NoListener => NO_LISTENER,
         Role::Transmit => TRANSMIT,
         Role::ConntrackClash => CONNTRACK_CLASH,
         Role::ConntrackConfirm => CONNTRACK_CONFIRM,
         Role::ConntrackFull => CONNTRACK_FULL,
+        Role::ConntrackPurge => CONNTRACK_PURGE,
+        Role::NatSetup => NAT_SETUP,
         Role::IpvsVerdict => IPVS_VERDICT,
         Role::IpvsConnection => IPVS_CONNECTION,
+        Role::IpvsNoBackend => IPVS_NO_BACKEND,
     }
 }
 
@@ -210,6 +238,11 @@ const READ: &[Alternative] = &[
 
 const DROP: &[Alternative] = &[by(BtfTracepoint, &[("kfree_skb", "kfree_skb")])];
 
+/// A tracepoint of its own since 7.0; before, the drops of queueing disciplines
+/// are among all others.
+const QDISC_DROP: &[Alternative] =
+    &[by(BtfTracepoint, &[("qdisc_drop", "qdisc_drop")]), by(DropTracepoint, &[])];
+
 /// Where IPv6 is a module or absent, IPv4 alone.
 const NO_LISTENER: &[Alternative] = &[
     by(DropReason, &[]),
@@ -233,6 +266,14 @@ const CONNTRACK_CONFIRM: &[Alternative] = &[by(
 )];
 
 const CONNTRACK_FULL: &[Alternative] = &[by(Kretprobe, &[("early_drop", "early_drop")])];
+
+const CONNTRACK_PURGE: &[Alternative] =
+    &[by(Kprobe, &[("conntrack_purge", "nf_ct_iterate_destroy")])];
+
+const NAT_SETUP: &[Alternative] = &[by(
+    KprobePair,
+    &[("masquerade", "nf_nat_masquerade_ipv4"), ("masqueraded", "nf_nat_masquerade_ipv4")],
+)];
 
 /// One function since 5.13; before, one per hook and family, those of IPv6 only
 /// where IPVS was built with it.
@@ -264,6 +305,8 @@ const IPVS_VERDICT: &[Alternative] = &[
 
 const IPVS_CONNECTION: &[Alternative] =
     &[by(Kretprobe, &[("ipvs_connection", "ip_vs_conn_in_get_proto")]), by(ProcFile, &[])];
+
+const IPVS_NO_BACKEND: &[Alternative] = &[by(Kprobe, &[("ipvs_leave", "ip_vs_leave")])];
 
 /// How a role stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -69,6 +69,8 @@ impl Remembered for RecentQueries<'_> {
             answer_flags: None,
             answer: None,
             device: None,
+            translation: None,
+            at_server: None,
             other_answer_ns: None,
             question: decode::question(&sent.question),
             command: decode::command(sent.command),

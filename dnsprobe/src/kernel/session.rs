@@ -14,10 +14,12 @@ use dnsprobe_common::{
 use tokio::io::unix::AsyncFd;
 
 use super::{
+    at_server::{self, SentAgain},
     attach::{self, Conditions},
     btf::Btf,
-    decode::{self, DropReasons},
+    decode,
     devices::Devices,
+    dropped::DropReasons,
     ipvs::IpvsState,
     layout::Layout,
     maps::Maps,
@@ -119,9 +121,11 @@ pub struct Session {
     maps: AsyncFd<Maps>,
     roles: Vec<RoleReport>,
     reasons: DropReasons,
+    qdisc_reasons: DropReasons,
     symbols: Symbols,
     devices: Devices,
     ipvs: IpvsState,
+    sent_again: SentAgain,
     clock: Clock,
     config: Config,
     log: ProgramLog,
@@ -139,7 +143,10 @@ impl Session {
         if let Err(error) = &layout.basic {
             return Err(SessionError::Layout(error.to_string()));
         }
-        let reasons = DropReasons::new(vmlinux.enumerators("skb_drop_reason"));
+        let named = |kind, prefix| DropReasons::new(vmlinux.enumerators(kind), prefix);
+        let reasons = named("skb_drop_reason", "SKB_DROP_REASON_");
+        let qdisc_reasons = named("qdisc_drop_reason", "QDISC_DROP_");
+        let qdisc_drops = vmlinux.tracepoint_arguments("qdisc_drop").is_some();
         let mut symbols = Symbols::open();
         let mut config = config(options, &vmlinux, &layout, &reasons, &mut symbols)?;
         drop(vmlinux);
@@ -147,6 +154,7 @@ impl Session {
         let conditions = Conditions {
             btf: &btf,
             drop_reasons: config.drop_has_reason != 0,
+            qdisc_drops,
             conntrack: layout.conntrack.as_ref().map(drop).map_err(ToString::to_string),
             ipvs: layout.ipvs.clone(),
         };
@@ -167,7 +175,20 @@ impl Session {
         let devices = Devices::new();
         let clock = Clock::new(SystemTime::now(), now_ns());
         let ipvs = IpvsState::default();
-        Ok(Self { ebpf, maps, roles, reasons, symbols, devices, ipvs, clock, config, log })
+        Ok(Self {
+            ebpf,
+            maps,
+            roles,
+            reasons,
+            qdisc_reasons,
+            symbols,
+            devices,
+            ipvs,
+            sent_again: SentAgain::default(),
+            clock,
+            config,
+            log,
+        })
     }
 
     /// Every role and how it stands.
@@ -223,17 +244,32 @@ impl Session {
     pub fn drain(&mut self, sink: &mut dyn FnMut(Observation)) {
         self.log.flush();
         let Maps { events, sent, flows, .. } = self.maps.get_mut();
+        let again = &mut self.sent_again;
         while let Some(record) = events.next() {
             let recent = RecentQueries { flows, sent };
             let mut context = decode::Context {
                 reasons: &self.reasons,
+                qdisc_reasons: &self.qdisc_reasons,
                 symbols: &mut self.symbols,
                 devices: &mut self.devices,
                 ipvs: &mut self.ipvs,
                 recent: &recent,
             };
-            if let Some(observation) = decode::decode(&record, &mut context) {
-                sink(observation);
+            match decode::decode(&record, &mut context) {
+                Some(Observation::Unanswered { query, how }) => {
+                    let Some(finished) = decode::finished(&record) else { continue };
+                    if query.role == End::Server {
+                        again.silent(finished.key, &query);
+                        sink(Observation::Unanswered { query, how });
+                    } else {
+                        let key = at_server::server_key(&finished.key, &finished.query);
+                        if let Some(oldest) = again.hold(query, how, key) {
+                            sink(oldest.into());
+                        }
+                    }
+                }
+                Some(observation) => sink(observation),
+                None => {}
             }
         }
     }
@@ -241,8 +277,12 @@ impl Session {
     /// Takes queries out of the in-flight map that have waited longer than
     /// `lost_after`: unanswered ones are handed over as lost, answered ones
     /// that nobody read as transactions. Where reading is not seen, answered
-    /// ones are taken as soon as no drop can follow any more.
-    pub fn sweep(&mut self, lost_after: Duration, sink: &mut dyn FnMut(Observation)) {
+    /// ones are taken as soon as no drop can follow any more. `last`: nothing
+    /// comes later that could say more.
+    pub fn sweep(&mut self, lost_after: Duration, last: bool, sink: &mut dyn FnMut(Observation)) {
+        while let Some(held) = self.sent_again.next(last) {
+            sink(held.into());
+        }
         let limit_ns = u64::try_from(lost_after.as_nanos()).unwrap_or(u64::MAX);
         let sees_reading = self.config.sees_reading != 0;
         let now = now_ns();
@@ -253,12 +293,14 @@ impl Session {
             arrived || now.saturating_sub(query.start_ns) > limit_ns
         };
         let maps = self.maps.get_mut();
-        let due: Vec<_> = maps
+        let mut due: Vec<_> = maps
             .in_flight
             .iter()
             .filter_map(Result::ok)
             .filter(|(_, query)| is_due(query))
             .collect();
+        // A client's end before its server's, which it asks for.
+        due.sort_by_key(|(key, _)| key.role);
         for (key, _) in due {
             // Read again: an answer may have come since.
             let Ok(query) = maps.in_flight.get(&key, 0) else { continue };
@@ -275,6 +317,13 @@ impl Session {
             if key.role == End::Client as u8 {
                 seen.other_answer_ns =
                     recent::other_answer_ns(&maps.answered, &key, query.start_ns);
+                let server_key = at_server::server_key(&key, &query);
+                if let Ok(server) = maps.in_flight.get(&server_key, 0)
+                    && at_server::is_silent(&server, query.start_ns)
+                {
+                    let server = decode::query_seen(&server_key, &server, &mut self.devices);
+                    seen.at_server = Some(at_server::at_server(&server));
+                }
             }
             sink(if query.state == state::SENT {
                 Observation::Unanswered { query: seen, how: Unanswered::Expired }

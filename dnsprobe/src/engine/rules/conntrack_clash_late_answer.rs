@@ -81,9 +81,9 @@ mod tests {
     }
 
     #[test]
-    fn without_a_clash_a_stray_answer_stays_unexplained() {
+    fn without_a_clash_a_stray_answer_is_something_else() {
         let case = Case::of([answer_fact(FactKind::Stray, backend(2)).at(SENT + 2 * SECOND)]);
-        assert_eq!(case.cause(), Cause::Unexplained);
+        assert_eq!(case.cause(), Cause::AnswerMismatch);
     }
 
     #[test]

@@ -5,11 +5,11 @@
 //! source:   net/netfilter/nf_conntrack_core.c, __nf_conntrack_alloc (5.10)
 
 use super::{Decision, Timeline, direction};
-use crate::engine::{Cause, FactKind};
+use crate::engine::{Cause, DroppedBy, FactKind};
 
 pub(super) fn decide(timeline: &Timeline<'_>) -> Option<Decision> {
     let (decisive, full_ns) = timeline.find(|fact| match &fact.kind {
-        FactKind::Drop { netfilter: true, table_full_ns, .. } => *table_full_ns,
+        FactKind::Drop { by: DroppedBy::Netfilter, table_full_ns, .. } => *table_full_ns,
         _ => None,
     })?;
     let fact = &timeline.facts[decisive];

@@ -9,7 +9,7 @@ use crate::engine::{Cause, FactKind};
 
 pub(super) fn decide(timeline: &Timeline<'_>) -> Option<Decision> {
     let (decisive, backend) = timeline.find(|fact| match &fact.kind {
-        FactKind::IpvsDrop { backend: Some(backend) } if !backend.available => Some(*backend),
+        FactKind::IpvsDrop { backend: Some(backend), .. } if !backend.available => Some(*backend),
         _ => None,
     })?;
     Some(Decision {
@@ -27,7 +27,7 @@ pub(super) fn decide(timeline: &Timeline<'_>) -> Option<Decision> {
 mod tests {
     use super::*;
     use crate::engine::testing::{
-        CONFIRMED, Case, backend, fact, ipvs_drop, netfilter_drop, service,
+        CONFIRMED, Case, UNKNOWN_IPVS_DROP, backend, fact, ipvs_drop, netfilter_drop, service,
     };
 
     #[test]
@@ -56,8 +56,7 @@ mod tests {
 
     #[test]
     fn a_drop_whose_connection_is_not_known_stays_unexplained() {
-        let unknown = FactKind::IpvsDrop { backend: None };
-        let case = Case::of([fact(unknown), fact(netfilter_drop())]);
+        let case = Case::of([fact(UNKNOWN_IPVS_DROP), fact(netfilter_drop())]);
         assert_eq!(case.cause(), Cause::Unexplained);
     }
 }

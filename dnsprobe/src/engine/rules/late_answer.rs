@@ -5,11 +5,11 @@
 //! source:   net/ipv4/udp.c, __udp4_lib_rcv (5.10; drop reason since 5.17)
 
 use super::{Decision, Timeline};
-use crate::engine::{Cause, FactKind};
+use crate::engine::{Cause, DroppedBy, FactKind};
 
 pub(super) fn decide(timeline: &Timeline<'_>) -> Option<Decision> {
     let (decisive, ()) = timeline.find(|fact| {
-        let no_socket = matches!(fact.kind, FactKind::Drop { no_socket: true, .. })
+        let no_socket = matches!(fact.kind, FactKind::Drop { by: DroppedBy::NoSocket, .. })
             || timeline.is_port_unreachable(fact);
         let packet = &fact.packet;
         (no_socket && packet.is_answer && packet.tuple.source == timeline.query.id.server)

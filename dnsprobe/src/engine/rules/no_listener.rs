@@ -5,12 +5,12 @@
 //! source:   net/ipv4/udp.c, __udp4_lib_rcv (5.10; drop reason since 5.17)
 
 use super::{Decision, Timeline};
-use crate::engine::{Cause, FactKind};
+use crate::engine::{Cause, DroppedBy, FactKind};
 
 pub(super) fn decide(timeline: &Timeline<'_>) -> Option<Decision> {
     let (decisive, how) = timeline.find(|fact| match &fact.kind {
         _ if fact.packet.is_answer => None,
-        FactKind::Drop { no_socket: true, .. } => Some("no socket there wants it"),
+        FactKind::Drop { by: DroppedBy::NoSocket, .. } => Some("no socket there wants it"),
         FactKind::Unreachable { .. } if timeline.is_port_unreachable(fact) => {
             Some("the kernel there answered with ICMP port unreachable")
         }

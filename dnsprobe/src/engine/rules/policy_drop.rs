@@ -6,8 +6,8 @@
 //! source:   net/netfilter/core.c, nf_hook_slow; nf_tables frees by itself
 //!           (nft_do_chain, 6.1.192)
 
-use super::{Decision, Timeline, direction};
-use crate::engine::{Cause, FactKind, PacketSeen};
+use super::{Decision, Timeline, direction, place};
+use crate::engine::{Cause, DroppedBy, FactKind, PacketSeen};
 
 /// `enum ip_conntrack_status`, include/uapi/linux/netfilter/nf_conntrack_common.h.
 const CONFIRMED: u32 = 1 << 3;
@@ -16,7 +16,7 @@ const DST_NAT_DONE: u32 = 1 << 8;
 
 pub(super) fn decide(timeline: &Timeline<'_>) -> Option<Decision> {
     let others = timeline.facts.iter().any(|fact| {
-        matches!(fact.kind, FactKind::ConfirmDrop | FactKind::IpvsDrop { .. })
+        matches!(fact.kind, FactKind::ConfirmDrop | FactKind::NatDrop | FactKind::IpvsDrop { .. })
             || matches!(fact.kind, FactKind::Clash { resolved: false, .. })
     });
     if others || timeline.may_miss_events() {
@@ -24,7 +24,11 @@ pub(super) fn decide(timeline: &Timeline<'_>) -> Option<Decision> {
     }
     let (decisive, location) = timeline.find(|fact| match &fact.kind {
         FactKind::Drop {
-            netfilter: true, location, table_full_ns: None, queue_full: None, ..
+            by: DroppedBy::Netfilter,
+            location,
+            table_full_ns: None,
+            queue_full: None,
+            ..
         } => Some(location),
         _ => None,
     })?;
@@ -32,17 +36,13 @@ pub(super) fn decide(timeline: &Timeline<'_>) -> Option<Decision> {
     if could_be_something_else(&fact.packet, timeline) {
         return None;
     }
-    let place = match &fact.packet.device {
-        Some(device) => match &device.name {
-            Some(name) => format!(" at device {name}"),
-            None => format!(" at device {} of network namespace {}", device.ifindex, device.netns),
-        },
-        None if fact.packet.owner.is_some() => " on its way out of the sender's socket".to_owned(),
-        None => String::new(),
-    };
     Some(Decision {
         cause: Cause::PolicyDrop,
-        summary: format!("A netfilter rule dropped the {}{place} ({location}).", direction(fact)),
+        summary: format!(
+            "A netfilter rule dropped the {}{} ({location}).",
+            direction(fact),
+            place(&fact.packet)
+        ),
         decisive: Some(decisive),
     })
 }
@@ -72,9 +72,9 @@ fn could_be_something_else(packet: &PacketSeen, timeline: &Timeline<'_>) -> bool
 mod tests {
     use super::*;
     use crate::engine::testing::{
-        AFTER_SOURCE_NAT, BEFORE_SOURCE_NAT, Case, SENT, answer_fact, backend, device,
-        device_queue_drop, fact, ipvs_drop, lost_clash, netfilter_drop, resolved_clash, service,
-        table_full,
+        AFTER_SOURCE_NAT, BEFORE_SOURCE_NAT, Case, SENT, UNKNOWN_IPVS_DROP, answer_fact, backend,
+        device, device_queue_drop, fact, ipvs_drop, lost_clash, netfilter_drop, resolved_clash,
+        service, table_full,
     };
     use crate::engine::{Device, Fact};
 
@@ -115,14 +115,14 @@ mod tests {
     fn a_drop_for_another_reason_is_not_netfilters() {
         let case = Case::of([fact(device_queue_drop())]);
         assert_eq!(decide(&case.timeline()), None);
-        assert_eq!(case.cause(), Cause::Unexplained);
+        assert_eq!(case.cause(), Cause::TcDrop);
     }
 
     #[test]
     fn what_else_drops_in_netfilters_name_is_not_a_rule() {
         let others = [
             fact(FactKind::ConfirmDrop),
-            fact(FactKind::IpvsDrop { backend: None }),
+            fact(UNKNOWN_IPVS_DROP),
             fact(ipvs_drop(true)),
             lost_clash(),
         ];

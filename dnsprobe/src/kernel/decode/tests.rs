@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use dnsprobe_common::{
     dns::QUESTION_LEN,
+    event::STACK,
     flow::{self, v4_mapped},
 };
 use proptest::{collection::vec, prelude::*};
@@ -20,6 +21,7 @@ const NETFILTER_DROP: u32 = 12;
 /// queries but one.
 struct Room {
     reasons: DropReasons,
+    qdisc_reasons: DropReasons,
     symbols: Symbols,
     devices: Devices,
     ipvs: IpvsState,
@@ -35,7 +37,9 @@ impl Room {
         Self {
             reasons: DropReasons::new(
                 reasons.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+                "SKB_DROP_REASON_",
             ),
+            qdisc_reasons: DropReasons::default(),
             symbols: Symbols::open(),
             devices: Devices::new(),
             ipvs: IpvsState::default(),
@@ -47,6 +51,7 @@ impl Room {
         let memory = Memory::default();
         let mut context = Context {
             reasons: &self.reasons,
+            qdisc_reasons: &self.qdisc_reasons,
             symbols: &mut self.symbols,
             devices: &mut self.devices,
             ipvs: &mut self.ipvs,
@@ -148,6 +153,8 @@ fn in_flight_query() -> InFlight {
         state: state::SENT,
         answer_flags: 0x8183,
         pad: 0,
+        left_as: raw_tuple(1, 3),
+        conntrack_info: 1,
     }
 }
 
@@ -176,6 +183,7 @@ fn raw_drop(reason: u32, location: u64) -> Drop {
     Drop {
         packet: packet(EventKind::Drop),
         location,
+        stack: [0; STACK],
         receiver_cgroup: 22,
         table_full_ns: 0,
         reason,
@@ -183,7 +191,7 @@ fn raw_drop(reason: u32, location: u64) -> Drop {
         receiver_rmem_bytes: 4_608,
         receiver_rcvbuf_bytes: 2_304,
         receiver_netns: 4_022,
-        pad: 0,
+        by_qdisc: 0,
     }
 }
 
@@ -233,6 +241,9 @@ fn a_finished_transaction_has_its_query_its_end_and_a_printable_command() {
     assert_eq!((query.start_ns, query.middle_ns), (5, Some(6)));
     assert_eq!(query.answer_flags, Some(0x8183));
     assert_eq!(query.device.map(|(device, at)| (device.ifindex, at)), Some((9, 8)));
+    let left = query.translation.unwrap();
+    assert_eq!(text(left.tuple), "udp 10.0.0.1:40001 -> 10.0.0.3:53");
+    assert!(left.established);
     assert_eq!(query.question.map(|q| q.qtype), Some(QType::AAAA));
     let command = query.command.unwrap();
     assert!(command.starts_with("dns") && command.is_ascii(), "{command}");
@@ -291,19 +302,19 @@ fn what_a_packet_does_not_have_is_not_made_up() {
 fn a_drop_is_understood_by_its_reason() {
     let mut room = Room::new();
     let mut understood = |reason| match room.fact(bytes(&raw_drop(reason, 0x10))).kind {
-        FactKind::Drop { reason, location, netfilter, no_socket, table_full_ns, queue_full } => {
+        FactKind::Drop { reason, location, callers, by, table_full_ns, queue_full } => {
             assert_eq!(location, "0x10");
-            assert!(table_full_ns.is_none() && queue_full.is_none());
-            (reason, netfilter, no_socket)
+            assert!(callers.is_empty() && table_full_ns.is_none() && queue_full.is_none());
+            (reason, by)
         }
         other => panic!("no drop: {other:?}"),
     };
     let named = |name: &str| Some(name.to_owned());
-    assert_eq!(understood(NETFILTER_DROP), (named("NETFILTER_DROP"), true, false));
-    assert_eq!(understood(NO_SOCKET), (named("NO_SOCKET"), false, true));
-    assert_eq!(understood(NOT_SPECIFIED), (named("NOT_SPECIFIED"), false, false));
-    assert_eq!(understood(900), (named("reason 900"), false, false));
-    assert_eq!(understood(0), (None, false, false));
+    assert_eq!(understood(NETFILTER_DROP), (named("NETFILTER_DROP"), DroppedBy::Netfilter));
+    assert_eq!(understood(NO_SOCKET), (named("NO_SOCKET"), DroppedBy::NoSocket));
+    assert_eq!(understood(NOT_SPECIFIED), (named("NOT_SPECIFIED"), DroppedBy::Other));
+    assert_eq!(understood(900), (named("reason 900"), DroppedBy::Other));
+    assert_eq!(understood(0), (None, DroppedBy::Other));
 }
 
 #[test]
@@ -313,8 +324,8 @@ fn without_reasons_a_drop_in_nf_hook_slow_is_netfilters() {
     // Zero where this machine hides its addresses: then it must not match.
     let [start, _] = room.symbols.range("nf_hook_slow");
     let fact = room.fact(bytes(&raw_drop(NETFILTER_DROP, start + 1)));
-    let FactKind::Drop { reason, netfilter, .. } = fact.kind else { panic!("no drop") };
-    assert_eq!((reason, netfilter), (None, start != 0));
+    let FactKind::Drop { reason, by, .. } = fact.kind else { panic!("no drop") };
+    assert_eq!((reason, by == DroppedBy::Netfilter), (None, start != 0));
 }
 
 #[test]
@@ -346,7 +357,7 @@ fn a_clash_asks_for_the_winners_query_and_knows_its_end() {
         let (observation, asked) = Room::new().decode_asking(bytes(&raw));
         assert_eq!(asked, [(AT_NS, None)]);
         let Some(Observation::Fact(fact)) = observation else { panic!("no fact") };
-        let FactKind::Clash { winner, winner_query, resolved } = fact.kind else {
+        let FactKind::Clash { winner, winner_query, resolved, .. } = fact.kind else {
             panic!("no clash");
         };
         assert_eq!(text(winner.original), "udp 10.0.0.4:40004 -> 10.0.0.2:53");
@@ -357,8 +368,36 @@ fn a_clash_asks_for_the_winners_query_and_knows_its_end() {
 
 #[test]
 fn a_refusal_to_confirm_is_just_that() {
-    let raw = Confirm { packet: packet(EventKind::ConfirmDrop) };
-    assert!(matches!(Room::new().fact(bytes(&raw)).kind, FactKind::ConfirmDrop));
+    let raw = |kind| Unconfirmed { packet: packet(kind) };
+    let kind = |kind| Room::new().fact(bytes(&raw(kind))).kind;
+    assert!(matches!(kind(EventKind::ConfirmDrop), FactKind::ConfirmDrop));
+    assert!(matches!(kind(EventKind::NatDrop), FactKind::NatDrop));
+}
+
+#[test]
+fn a_purge_names_who_asked_for_it() {
+    let header = Header { kind: EventKind::Purge as u32, cpu: 0, at_ns: AT_NS };
+    let raw = Purge { header, command: words(b"modprobe\0\0\0\0\0\0\0\0") };
+    let Some(Observation::ConntrackPurge { at_ns, command }) = Room::new().decode(bytes(&raw))
+    else {
+        panic!("no purge");
+    };
+    assert_eq!((at_ns, command.as_deref()), (AT_NS, Some("modprobe")));
+}
+
+#[test]
+fn a_stack_gives_the_callers_of_the_place() {
+    let mut raw = raw_drop(NOT_SPECIFIED, 0x30);
+    raw.stack[..4].copy_from_slice(&[0x10, 0x20, 0x30, 0x40]);
+    let places = |raw: &Drop| match Room::new().fact(bytes(raw)).kind {
+        FactKind::Drop { location, callers, by, .. } => (location, callers, by),
+        other => panic!("no drop: {other:?}"),
+    };
+    assert_eq!(places(&raw), ("0x30".to_owned(), vec!["0x40".to_owned()], DroppedBy::Other));
+    raw.stack = [0; STACK];
+    (raw.location, raw.by_qdisc) = (0, 1);
+    let nowhere = ("a queueing discipline".to_owned(), Vec::new(), DroppedBy::TrafficControl);
+    assert_eq!(places(&raw), nowhere);
 }
 
 #[test]
@@ -370,8 +409,11 @@ fn an_ipvs_drop_has_the_real_server_of_its_connection() {
         connection_known: 1,
         backend_available: 0,
         backend_weight: 1,
+        no_backend: 0,
+        pad: 0,
     };
-    let FactKind::IpvsDrop { backend } = Room::new().fact(bytes(&raw)).kind else {
+    let FactKind::IpvsDrop { backend, no_backend: false } = Room::new().fact(bytes(&raw)).kind
+    else {
         panic!("no IPVS drop");
     };
     let address = SocketAddr::from(([10, 0, 0, 3], 53));
@@ -379,7 +421,13 @@ fn an_ipvs_drop_has_the_real_server_of_its_connection() {
     // This machine's IPVS knows no such connection either.
     raw.connection_known = 0;
     let kind = Room::new().fact(bytes(&raw)).kind;
-    assert!(matches!(kind, FactKind::IpvsDrop { backend: None }), "{kind:?}");
+    assert!(matches!(kind, FactKind::IpvsDrop { backend: None, .. }), "{kind:?}");
+    (raw.connection_known, raw.backend_available, raw.backend_weight) = (1, 1, 0);
+    raw.packet.header.kind = EventKind::IpvsDraining as u32;
+    let FactKind::IpvsDraining { backend } = Room::new().fact(bytes(&raw)).kind else {
+        panic!("no draining");
+    };
+    assert_eq!(backend, Backend { address, available: true, weight: Some(0) });
 }
 
 #[test]
@@ -404,7 +452,7 @@ fn any_bytes_of_any_length_are_safe_to_decode() {
         9 => proptest::sample::select(EventKind::ALL.to_vec()).prop_map(|kind| kind as u32),
         1 => any::<u32>(),
     ];
-    let longest = size_of::<Clash>() + 8;
+    let longest = size_of::<Clash>().max(size_of::<Drop>()) + 8;
     let any_bytes = (kind, vec(any::<u8>(), 0..longest)).prop_map(|(kind, mut record)| {
         for (to, from) in record.iter_mut().zip(kind.to_ne_bytes()) {
             *to = from;
