@@ -8,6 +8,11 @@ use anyhow::{Result, ensure};
 
 use crate::client::{Latency, Report, Unanswered};
 use crate::observed::{Counts, Observed, Row, Verdict};
+use crate::result::Check;
+
+mod losses;
+
+pub use losses::{Losses, PodLosses};
 
 /// All pods whose queries dnsprobe should have seen.
 #[derive(Debug, Default)]
@@ -102,18 +107,52 @@ impl Expectation {
         }
     }
 
-    /// Everything in which `observed` differs from what was expected.
+    /// Everything that was compared, pod by pod and then as a whole.
     #[must_use]
-    pub fn problems(&self, observed: &Observed) -> Vec<String> {
-        let mut problems = Vec::new();
+    pub fn checks(&self, observed: &Observed) -> Vec<Check> {
+        let mut checks = Vec::new();
         for (label, client) in &self.clients {
-            let row = observed.last.pods.iter().find(|row| is_client(row, label));
-            match row {
+            let mut problems = Vec::new();
+            match observed.last.pods.iter().find(|row| is_client(row, label)) {
                 Some(row) => client.compare(label, &row.total, &mut problems),
                 None => problems
                     .push(format!("{label}: not seen at all, expected {} queries", client.queries)),
             }
+            tell(&mut checks, problems, || client.describe(label));
         }
+        let mut problems = Vec::new();
+        self.nobody_else(observed, &mut problems);
+        tell(&mut checks, problems, || "nobody else asked, nothing in flight at rest".to_owned());
+
+        let mut problems = Vec::new();
+        let snapshots = observed.earlier.iter().chain([&observed.last]);
+        for row in snapshots.flat_map(|snapshot| &snapshot.pods) {
+            conservation(row, &mut problems);
+        }
+        tell(&mut checks, problems, || "the counts add up in every snapshot".to_owned());
+
+        let mut problems = Vec::new();
+        self.compare_verdicts(&observed.verdicts, &mut problems);
+        self.compare_lost_queries(&observed.verdicts, &mut problems);
+        tell(&mut checks, problems, || {
+            format!("{} verdicts, one about each lost query", observed.verdicts.len())
+        });
+
+        let mut problems = Vec::new();
+        overflows(observed, &mut problems);
+        tell(&mut checks, problems, || "nothing was dropped on the way".to_owned());
+        checks
+    }
+
+    /// Everything in which `observed` differs from what was expected.
+    #[must_use]
+    pub fn problems(&self, observed: &Observed) -> Vec<String> {
+        let wrong = self.checks(observed).into_iter().filter(|check| !check.right);
+        wrong.map(|check| check.what).collect()
+    }
+
+    /// No queries of pods that did not ask, and none still on their way.
+    fn nobody_else(&self, observed: &Observed, problems: &mut Vec<String>) {
         for row in &observed.last.pods {
             let expected = self.clients.contains_key(&row.owner.label);
             if row.role == "client" && !expected && row.total.queries > 0 {
@@ -127,15 +166,6 @@ impl Expectation {
                 problems.push(format!("{label} ({}): {waiting} still in flight at rest", row.role));
             }
         }
-        for snapshot in observed.earlier.iter().chain([&observed.last]) {
-            for row in &snapshot.pods {
-                conservation(row, &mut problems);
-            }
-        }
-        self.compare_verdicts(&observed.verdicts, &mut problems);
-        self.compare_lost_queries(&observed.verdicts, &mut problems);
-        overflows(observed, &mut problems);
-        problems
     }
 
     /// Verdict objects: as many per owner and cause as counted, no others.
@@ -186,6 +216,18 @@ impl Expectation {
 }
 
 impl Client {
+    /// What was expected, and seen.
+    fn describe(&self, label: &str) -> String {
+        let mut text = format!("{label}: {} queries, {} answered", self.queries, self.answered);
+        for (cause, count) in &self.lost {
+            text += &format!(", {count} lost `{cause}`");
+        }
+        for (cause, count) in &self.near_misses {
+            text += &format!(", {count} near misses `{cause}`");
+        }
+        text
+    }
+
     fn compare(&self, label: &str, counts: &Counts, problems: &mut Vec<String>) {
         let mut differ = |what: &str,
                           seen: &dyn std::fmt::Debug,
@@ -219,6 +261,14 @@ impl Client {
             }
         }
     }
+}
+
+/// The problems, or that there is none.
+fn tell(checks: &mut Vec<Check>, problems: Vec<String>, right: impl FnOnce() -> String) {
+    if problems.is_empty() {
+        checks.push(Check::right(right()));
+    }
+    checks.extend(problems.into_iter().map(Check::wrong));
 }
 
 fn is_client(row: &Row, label: &str) -> bool {

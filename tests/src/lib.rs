@@ -7,4 +7,5 @@ pub mod command;
 pub mod expectation;
 pub mod lab;
 pub mod observed;
+pub mod result;
 pub mod scenarios;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use crate::lab::kernel::Kernel;
 use crate::lab::node::Place;
 use crate::lab::{Node, Programs, cast};
+use crate::result::{Comparison, ScenarioResult};
 use crate::scenarios::{self, Scenario, Stage};
 
 /// What to run.
@@ -22,21 +23,24 @@ pub struct Args {
     /// compare times closely.
     #[arg(long)]
     exact_clock: bool,
-    /// Directory for dnsprobe's output, one file per scenario.
+    /// Directory for dnsprobe's output (`NAME.jsonl`) and what came of it
+    /// (`NAME.result.json`), one of each per scenario.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
 
-/// How a scenario ended.
-enum End {
-    Passed,
-    Failed(Vec<String>),
-    Skipped(&'static str),
+/// How many scenarios ended how.
+#[derive(Default)]
+struct Tally {
+    passed: u32,
+    failed: u32,
+    skipped: u32,
 }
 
 /// Run, print, count; exit code 1 if anything failed.
 pub fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
     let kernel = Kernel::running()?;
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let chosen = choose(&args.scenarios)?;
     if let Some(out) = &args.out {
         fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
@@ -49,52 +53,71 @@ pub fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
         node.pods().len(),
         start.elapsed().as_secs_f64()
     );
-    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    let mut tally = Tally::default();
     for scenario in chosen {
-        let start = Instant::now();
         let output = args.out.as_ref().map(|out| out.join(format!("{}.jsonl", scenario.name)));
         let stage = Stage { node: &node, programs, kernel, output };
-        let name = scenario.name;
-        match play(scenario, &stage, args.exact_clock) {
-            End::Passed => {
-                passed += 1;
-                println!("ok    {name}  ({:.1} s)", start.elapsed().as_secs_f64());
-            }
-            End::Failed(problems) => {
-                failed += 1;
-                println!("FAIL  {name}: {}", problems.first().map_or("", String::as_str));
-                for problem in problems.iter().skip(1) {
-                    println!("      {problem}");
-                }
-            }
-            End::Skipped(reason) => {
-                skipped += 1;
-                println!("skip  {name}: {reason}");
-            }
+        let result = play(scenario, &stage, release.trim(), args.exact_clock);
+        tally.tell(&result);
+        if let Some(out) = &args.out {
+            let path = out.join(format!("{}.result.json", scenario.name));
+            fs::write(&path, serde_json::to_string_pretty(&result)? + "\n")
+                .with_context(|| format!("cannot write {}", path.display()))?;
         }
     }
+    let Tally { passed, failed, skipped } = tally;
     println!("{passed} passed, {failed} failed, {skipped} skipped");
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn play(scenario: &Scenario, stage: &Stage<'_>, exact_clock: bool) -> End {
+impl Tally {
+    fn tell(&mut self, result: &ScenarioResult) {
+        let name = result.scenario;
+        if let Some(reason) = &result.skipped {
+            self.skipped += 1;
+            println!("skip  {name}: {reason}");
+            return;
+        }
+        if result.right {
+            self.passed += 1;
+            println!("ok    {name}  ({:.1} s)", result.seconds);
+            return;
+        }
+        self.failed += 1;
+        let mut problems = result.problems();
+        let first = problems.next().unwrap_or("it compared nothing");
+        println!("FAIL  {name}: {first}  ({:.1} s)", result.seconds);
+        for problem in problems {
+            println!("      {problem}");
+        }
+    }
+}
+
+fn play(
+    scenario: &Scenario,
+    stage: &Stage<'_>,
+    release: &str,
+    exact_clock: bool,
+) -> ScenarioResult {
+    let name = (scenario.name, scenario.about);
     if let Some(reason) = scenario.kernels.refusal(stage.kernel) {
-        return End::Skipped(reason);
+        return ScenarioResult::skipped(name, release, reason);
     }
     if scenario.exact_clock && !exact_clock {
-        return End::Skipped("needs --exact-clock, on a machine whose clock counts instructions");
+        let reason = "needs --exact-clock, on a machine whose clock counts instructions";
+        return ScenarioResult::skipped(name, release, reason);
     }
-    let problems = match scenario.run(stage) {
-        Ok(problems) => problems,
-        Err(error) => vec![format!("{error:#}")],
-    };
+    let start = Instant::now();
+    let mut comparison = scenario.run(stage).unwrap_or_else(|error| {
+        let mut comparison = Comparison::default();
+        comparison.wrong(format!("{error:#}"));
+        comparison
+    });
     // Whatever came of it, the next one starts from a clean node.
-    let leftovers =
-        stage.node.reset().err().map(|error| format!("cannot reset the node: {error:#}"));
-    match problems.into_iter().chain(leftovers).collect::<Vec<_>>() {
-        problems if problems.is_empty() => End::Passed,
-        problems => End::Failed(problems),
+    if let Err(error) = stage.node.reset() {
+        comparison.wrong(format!("cannot reset the node: {error:#}"));
     }
+    ScenarioResult::ran(name, release, start.elapsed().as_secs_f64(), comparison)
 }
 
 fn choose(names: &[String]) -> Result<Vec<&'static Scenario>> {

@@ -203,3 +203,71 @@ fn other_output_is_refused() {
         assert!(Observed::parse(&[line.to_owned()]).is_err());
     }
 }
+
+fn losses(rows: &[Value], verdicts: &[Value]) -> Losses {
+    expectation().losses(&Observed::parse(&lines(rows, verdicts)).unwrap())
+}
+
+/// What became of the one lost query, and of the verdict about it: right,
+/// unexplained, wrong cause, wrong pod, missing, false.
+fn fate(losses: &Losses) -> [u64; 6] {
+    let Losses { right, unexplained, wrong_cause, wrong_pod, missing, false_causes, .. } = *losses;
+    [right, unexplained, wrong_cause, wrong_pod, missing, false_causes]
+}
+
+#[test]
+fn a_right_verdict_is_counted_as_right() {
+    let losses = losses(&[row(POD)], &good_verdicts());
+    assert_eq!(fate(&losses), [1, 0, 0, 0, 0, 0]);
+    assert_eq!((losses.lost, losses.counted), (1, 1));
+    let pod = PodLosses { pod: POD.into(), cause: CAUSE.into(), lost: 1, counted: 1 };
+    assert_eq!(losses.pods, [pod]);
+}
+
+#[test]
+fn each_way_to_be_wrong_is_counted_as_what_it_is() {
+    let near_miss = || verdict(POD, "conntrack-clash-resolved", false);
+    let of = |wrong: Value| fate(&losses(&[row(POD)], &[wrong, near_miss()]));
+    assert_eq!(of(verdict(POD, "unexplained", true)), [0, 1, 0, 0, 0, 0]);
+    assert_eq!(of(verdict(POD, "policy-drop", true)), [0, 0, 1, 0, 0, 0]);
+    assert_eq!(of(verdict("shop/cart", CAUSE, true)), [0, 0, 0, 1, 0, 0]);
+    let mut other_query = verdict(POD, CAUSE, true);
+    other_query["query"]["id"] = json!(8);
+    assert_eq!(of(other_query), [0, 0, 0, 0, 1, 1]);
+    assert_eq!(fate(&losses(&[row(POD)], &[near_miss()])), [0, 0, 0, 0, 1, 0]);
+}
+
+#[test]
+fn verdicts_about_nothing_are_false_causes() {
+    for extra in [verdict(POD, CAUSE, true), verdict("shop/cart", "unexplained", true)] {
+        let losses = losses(&[row(POD)], &[good_verdicts(), vec![extra]].concat());
+        assert_eq!(fate(&losses), [1, 0, 0, 0, 0, 1]);
+    }
+    let near_miss = verdict("shop/cart", "conntrack-clash-resolved", false);
+    let losses = losses(&[row(POD)], &[good_verdicts(), vec![near_miss]].concat());
+    assert_eq!(fate(&losses), [1, 0, 0, 0, 0, 1]);
+}
+
+#[test]
+fn losses_that_only_the_client_knows_are_matched_by_pod_and_cause() {
+    let mut expectation = Expectation::default();
+    let report = Report { sent: 3, answered: 1, ..Report::default() };
+    expectation.loses(POD, &report, CAUSE).unwrap();
+    let verdicts = [verdict(POD, CAUSE, true), verdict(POD, "unexplained", true)];
+    let observed = Observed::parse(&lines(&[row(POD)], &verdicts)).unwrap();
+    let losses = expectation.losses(&observed);
+    assert_eq!(fate(&losses), [1, 1, 0, 0, 0, 0]);
+    assert_eq!((losses.lost, losses.counted), (2, 1));
+}
+
+#[test]
+fn every_comparison_says_something() {
+    let observed = Observed::parse(&lines(&[row(POD)], &good_verdicts())).unwrap();
+    let checks = expectation().checks(&observed);
+    assert!(checks.iter().all(|check| check.right), "{checks:?}");
+    assert_eq!(
+        checks[0].what,
+        "legacy/worker: 2 queries, 1 answered, 1 lost `conntrack-clash`, \
+         1 near misses `conntrack-clash-resolved`"
+    );
+}

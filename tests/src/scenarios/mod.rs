@@ -43,6 +43,7 @@ pub use stage::Stage;
 use crate::expectation::Expectation;
 use crate::lab::kernel::{Kernel, has_one_of};
 use crate::observed::Observed;
+use crate::result::{Check, Comparison, Findings};
 
 /// One scenario.
 #[derive(Debug)]
@@ -93,37 +94,50 @@ impl fmt::Display for Kernels {
     }
 }
 
-/// What a scenario expected, what it saw, and what else was wrong.
-#[derive(Debug)]
+/// What a scenario expected, what it saw, and what else it compared.
+#[derive(Debug, Default)]
 pub struct Outcome {
-    expectation: Expectation,
-    observed: Observed,
-    further: Vec<String>,
+    traffic: Option<(Expectation, Observed)>,
+    further: Comparison,
 }
 
 impl Outcome {
-    const fn new(expectation: Expectation, observed: Observed) -> Self {
-        Self { expectation, observed, further: Vec::new() }
+    /// Of a scenario that compares what dnsprobe counted and judged.
+    fn new(expectation: Expectation, observed: Observed) -> Self {
+        Self { traffic: Some((expectation, observed)), further: Comparison::default() }
     }
 
     /// Add what a scenario checked itself.
     fn also(mut self, problems: impl IntoIterator<Item = String>) -> Self {
-        self.further.extend(problems);
+        self.further.checks.extend(problems.into_iter().map(Check::wrong));
         self
     }
 
-    /// Everything that is wrong.
-    fn problems(self) -> Vec<String> {
-        let mut problems = self.expectation.problems(&self.observed);
-        problems.extend(self.further);
-        problems
+    /// Add findings: each named by everything that must be right about it,
+    /// such as `CODE of OWNER`.
+    #[expect(dead_code, reason = "for scenarios about findings, which come next")]
+    fn findings(mut self, expected: &[String], found: &[String]) -> Self {
+        let (findings, checks) = Findings::compare(expected, found);
+        self.further.checks.extend(checks);
+        self.further.findings = Some(findings);
+        self
+    }
+
+    /// Compare.
+    fn comparison(self) -> Comparison {
+        let Self { traffic, mut further } = self;
+        if let Some((expectation, observed)) = traffic {
+            further.checks.splice(0..0, expectation.checks(&observed));
+            further.losses = Some(expectation.losses(&observed));
+        }
+        further
     }
 }
 
 impl Scenario {
-    /// Run it; everything that is wrong.
-    pub fn run(&self, stage: &Stage<'_>) -> Result<Vec<String>> {
-        (self.run)(stage).map(Outcome::problems)
+    /// Run it and compare.
+    pub fn run(&self, stage: &Stage<'_>) -> Result<Comparison> {
+        (self.run)(stage).map(Outcome::comparison)
     }
 }
 
