@@ -75,6 +75,27 @@ impl Expectation {
         Ok(())
     }
 
+    /// What `label` lost, it lost for the cause that `cause` gives each query.
+    pub fn loses_each(
+        &mut self,
+        label: &str,
+        report: &Report,
+        cause: impl Fn(&Unanswered) -> &'static str,
+    ) -> Result<()> {
+        ensure!(report.lost() > 0, "the fault did not happen: {label} got all answers");
+        ensure!(
+            report.lost() == report.unanswered.len() as u64,
+            "{label} does not know which queries it lost"
+        );
+        self.count(label, report);
+        let client = self.clients.entry(label.into()).or_default();
+        for query in &report.unanswered {
+            *client.lost.entry(cause(query).into()).or_default() += 1;
+            client.unanswered.push((cause(query).to_owned(), query.clone()));
+        }
+        Ok(())
+    }
+
     /// What `label` got no answer to, it did not want any more: it had closed
     /// its socket with the answer of another server.
     pub fn abandons(&mut self, label: &str, report: &Report) -> Result<()> {

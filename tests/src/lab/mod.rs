@@ -4,6 +4,7 @@
 
 pub mod bridge;
 pub mod cast;
+pub mod cgroup_filter;
 pub mod clients;
 pub mod conntrack;
 pub mod counters;

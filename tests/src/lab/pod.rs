@@ -85,6 +85,12 @@ impl Pod {
         &self.namespace
     }
 
+    /// Its cgroup.
+    #[must_use]
+    pub fn cgroup(&self) -> &Path {
+        &self.cgroup
+    }
+
     /// Start `command` as a process of this pod: its network namespace, its
     /// cgroup, its `/etc/resolv.conf`.
     pub fn spawn(&self, mut command: Command) -> Result<Process> {

@@ -116,6 +116,14 @@ impl Process {
         self.child.stdin.as_mut()
     }
 
+    /// How many of the lines on standard error so far contain `text`.
+    pub fn count_errors(&mut self, text: &str) -> usize {
+        while let Ok(line) = self.lines.try_recv() {
+            self.keep(line);
+        }
+        self.errors.iter().filter(|line| line.contains(text)).count()
+    }
+
     fn keep(&mut self, line: Line) {
         match line {
             Line::Out(line) => self.seen.push(line),

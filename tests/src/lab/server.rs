@@ -2,6 +2,7 @@
 //! handful of fixed records. Its package brings no service along, so having it
 //! installed changes nothing on anybody's machine.
 
+use std::net::Ipv4Addr;
 use std::process::Command;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub const NAMES: [&str; 4] = [
     "orders.shop.svc.cluster.local.",
     "ledger.batch.svc.cluster.local.",
 ];
+/// A name with so much text that its answer needs EDNS, and three IP fragments.
+pub const BIG_NAME: &str = "big.shop.svc.cluster.local.";
 /// A name in the cluster's domain that does not exist.
 pub const MISSING_NAME: &str = "missing.shop.svc.cluster.local.";
 
@@ -31,6 +34,9 @@ pub struct Options {
     /// others: dnsmasq's `--local-service`, a well-known way to get a server
     /// that takes every query and answers none. A pod's subnet is empty.
     pub local_only: bool,
+    /// Forward names outside the cluster's domain to this resolver, and log
+    /// every such query.
+    pub upstream: Option<Ipv4Addr>,
 }
 
 /// Start a server in `pod` and wait until it serves.
@@ -47,6 +53,8 @@ pub fn start(pod: &Pod, options: &Options) -> Result<Process> {
         "--no-poll",
         "--cache-size=0",
         "--local=/cluster.local/",
+        "--edns-packet-max=4096",
+        &format!("--txt-record={}{}", BIG_NAME.trim_end_matches('.'), big_text()),
     ]);
     for (index, name) in NAMES.iter().enumerate() {
         let name = name.trim_end_matches('.');
@@ -56,9 +64,17 @@ pub fn start(pod: &Pod, options: &Options) -> Result<Process> {
     if options.local_only {
         command.arg("--local-service");
     }
+    if let Some(upstream) = options.upstream {
+        command.arg("--log-queries").arg(format!("--server={upstream}"));
+    }
     let mut server = pod.spawn(command)?;
     server.wait_for("started", Duration::from_secs(20))?;
     Ok(server)
+}
+
+/// Twelve strings of 250 bytes.
+fn big_text() -> String {
+    format!(",{}", "x".repeat(250)).repeat(12)
 }
 
 /// A server pod's link to the point-to-point pods.

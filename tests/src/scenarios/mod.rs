@@ -3,6 +3,7 @@
 //! victim a healthy pod asks all the time, and must come out spotless.
 
 mod conntrack_chain_too_long;
+mod answer_mismatch;
 mod conntrack_clash;
 mod conntrack_clash_late_answer;
 mod conntrack_clash_musl;
@@ -25,8 +26,11 @@ mod nat_ports_exhausted;
 mod neighbour_failed;
 mod no_listener;
 mod no_route;
+mod packet_invalid;
 mod policy_drop;
 mod remote_silence;
+mod send_failed;
+mod server_silent;
 mod socket_buffer_full;
 mod stage;
 mod stale_nat_entry;
@@ -177,6 +181,10 @@ pub const PENDING: &[Scenario] = &[
     ipvs_port_conflict::SCENARIO,
     ipvs_no_backend::SCENARIO,
     stale_nat_entry::SCENARIO,
+    packet_invalid::SCENARIO,
+    send_failed::SCENARIO,
+    server_silent::SCENARIO,
+    answer_mismatch::SCENARIO,
 ];
 
 #[cfg(test)]
