@@ -132,7 +132,7 @@ fn start_clients(args: &Args, node: &Node, programs: &Programs) -> Result<Vec<(S
     let pause = Duration::from_secs(1) / lookups;
     let count = u32::try_from(args.seconds)?.saturating_mul(lookups) * 9 / 10;
     for ((spec, resolver), name) in RESOLVING.into_iter().zip(NAMES) {
-        let lookup = Lookup { name, count: count.max(1), pace: Pace::Every(pause) };
+        let lookup = Lookup { name, count: count.max(1), pace: Pace::Every(pause), options: None };
         let client = programs.resolve(node.pod(&spec)?, resolver, 1, lookup)?;
         clients.push((spec.label(), client));
     }

@@ -240,7 +240,7 @@ impl Story<'_> {
         count: u32,
         pace: Pace,
     ) -> Result<Client> {
-        let lookup = Lookup { name: server::NAME, count, pace };
+        let lookup = Lookup { name: server::NAME, count, pace, options: None };
         self.programs.resolve(self.node.pod(spec)?, resolver, nameservers, lookup)
     }
 }

@@ -60,8 +60,12 @@ fn play(node: &Node, programs: &Programs) -> Result<Vec<String>> {
     let watch = Watch::start(&programs.dnsprobe, Mode::Top, LOST_AFTER, node.directories(), None)?;
     let queries = |count| query::Args { interval_ms: 5, ..query::Args::new(DNS, count) };
     let healthy = programs.query(node.pod(&CART)?, &queries(100))?;
-    let lookup =
-        Lookup { name: server::NAME, count: 20, pace: Pace::Every(Duration::from_millis(10)) };
+    let lookup = Lookup {
+        name: server::NAME,
+        count: 20,
+        pace: Pace::Every(Duration::from_millis(10)),
+        options: None,
+    };
     let resolver = programs.resolve(node.pod(&WORKER)?, Resolver::Glibc, 1, lookup)?;
     let dropped = query::Args { timeout_ms: 50, ..queries(5) };
     let dropped = programs.query(node.pod(&VICTIM)?, &dropped)?.report()?;

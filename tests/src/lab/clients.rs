@@ -61,6 +61,12 @@ impl Programs {
         Ok(Client { process, reads: Reads::Report })
     }
 
+    /// Ask from `pod` as if it had `hostNetwork: true`.
+    pub fn query_on_host_network(&self, pod: &Pod, args: &query::Args) -> Result<Client> {
+        let process = pod.spawn_on_host_network(self.measuring_command("query", args)?)?;
+        Ok(Client { process, reads: Reads::Report })
+    }
+
     fn measuring(&self, pod: &Pod, kind: &str, args: &impl Serialize) -> Result<Client> {
         let process = pod.spawn(self.measuring_command(kind, args)?)?;
         Ok(Client { process, reads: Reads::Report })
@@ -83,6 +89,9 @@ impl Programs {
         lookup: Lookup<'_>,
     ) -> Result<Client> {
         let mut command = Command::new(resolver.path(&self.clients));
+        if let Some(options) = lookup.options {
+            command.env("RES_OPTIONS", options);
+        }
         command.arg(lookup.name).arg(lookup.count.to_string());
         match lookup.pace {
             Pace::Every(interval) => command.arg(interval.as_millis().to_string()),
@@ -102,6 +111,8 @@ pub struct Lookup<'a> {
     pub count: u32,
     /// When.
     pub pace: Pace,
+    /// Options on top of those in `resolv.conf`; only glibc reads them.
+    pub options: Option<&'a str>,
 }
 
 /// When a resolver client looks up.

@@ -107,6 +107,12 @@ impl Pod {
         Ok(Process::new(&name, child.with_context(|| format!("cannot start {name}"))?))
     }
 
+    /// The same in the node's own network namespace, as for a pod with
+    /// `hostNetwork: true`.
+    pub(super) fn spawn_on_host_network(&self, command: Command) -> Result<Process> {
+        spawn_on_host(command, &self.cgroup)
+    }
+
     /// Remove what outlives the pod's processes.
     pub(super) fn remove(&self) {
         // A cgroup is gone only when its last process is; the lab ended those.

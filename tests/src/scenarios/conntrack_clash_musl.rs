@@ -44,8 +44,12 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     let watch = stage.top()?;
     let before = Counters::read(stage.node)?;
     let healthy = stage.healthy_pod(DNS)?;
-    let lookup =
-        Lookup { name: NAME, count: LOOKUPS, pace: Pace::Every(Duration::from_millis(50)) };
+    let lookup = Lookup {
+        name: NAME,
+        count: LOOKUPS,
+        pace: Pace::Every(Duration::from_millis(50)),
+        options: None,
+    };
     let asked = stage.programs.resolve(victim, Resolver::Musl, 2, lookup)?.report()?;
     let counted = Counters::read(stage.node)?.since(&before);
 

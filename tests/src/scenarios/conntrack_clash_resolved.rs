@@ -62,7 +62,7 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     bridge::learn_neighbours(stage.node, &SERVERS)?;
     let pairs = pairs.report()?;
 
-    let lookup = Lookup { name: NAME, count: LOOKUPS, pace: Pace::OnRequest };
+    let lookup = Lookup { name: NAME, count: LOOKUPS, pace: Pace::OnRequest, options: None };
     let mut glibc = stage.programs.resolve(frontend, Resolver::Glibc, 1, lookup)?;
     for _ in 0..LOOKUPS {
         bridge::forget_neighbours(stage.node, &SERVERS)?;

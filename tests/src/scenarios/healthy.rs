@@ -51,7 +51,12 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
         (WORKER, Resolver::Musl),
         (WEB_V6, Resolver::Glibc),
     ];
-    let lookup = Lookup { name: NAME, count: 8, pace: Pace::Every(Duration::from_millis(50)) };
+    let lookup = Lookup {
+        name: NAME,
+        count: 8,
+        pace: Pace::Every(Duration::from_millis(50)),
+        options: None,
+    };
     let resolvers = resolvers
         .into_iter()
         .map(|(spec, resolver)| {

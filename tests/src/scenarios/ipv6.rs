@@ -40,7 +40,12 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
         .load(stage.node)?;
     let _hold = stage.programs.hold(&hold::Args { queue: QUEUE, count: 2 })?;
     let watch = stage.top()?;
-    let lookup = Lookup { name: NAME, count: 5, pace: Pace::Every(Duration::from_millis(50)) };
+    let lookup = Lookup {
+        name: NAME,
+        count: 5,
+        pace: Pace::Every(Duration::from_millis(50)),
+        options: None,
+    };
     let healthy = stage.programs.resolve(stage.pod(&WEB_V6)?, Resolver::Glibc, 1, lookup)?;
     let pairs = pair::Args {
         second_server: Some(SECOND_DNS_V6.into()),

@@ -2,8 +2,8 @@
 //! dnsprobe must report for whom, from the clients' own counts. Beside the
 //! victim a healthy pod asks all the time, and must come out spotless.
 
-mod conntrack_chain_too_long;
 mod answer_mismatch;
+mod conntrack_chain_too_long;
 mod conntrack_clash;
 mod conntrack_clash_late_answer;
 mod conntrack_clash_musl;
@@ -29,6 +29,8 @@ mod no_route;
 mod packet_invalid;
 mod policy_drop;
 mod remote_silence;
+mod resolver_retry;
+mod same_id;
 mod send_failed;
 mod server_silent;
 mod socket_buffer_full;
@@ -36,6 +38,7 @@ mod stage;
 mod stale_nat_entry;
 mod tc_drop;
 mod trace;
+mod transports;
 mod unexplained;
 
 use std::fmt;
@@ -185,6 +188,9 @@ pub const PENDING: &[Scenario] = &[
     send_failed::SCENARIO,
     server_silent::SCENARIO,
     answer_mismatch::SCENARIO,
+    transports::SCENARIO,
+    same_id::SCENARIO,
+    resolver_retry::SCENARIO,
 ];
 
 #[cfg(test)]

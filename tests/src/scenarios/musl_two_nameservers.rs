@@ -35,8 +35,12 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     server::set_delay(stage.pod(&COREDNS_1)?, server::TO_PODS, SLOWER)?;
     let watch = stage.top()?;
     let healthy = stage.healthy_pod(DNS)?;
-    let lookup =
-        Lookup { name: NAME, count: LOOKUPS, pace: Pace::Every(Duration::from_millis(50)) };
+    let lookup = Lookup {
+        name: NAME,
+        count: LOOKUPS,
+        pace: Pace::Every(Duration::from_millis(50)),
+        options: None,
+    };
     let musl = stage.pod(&TWO_NAMESERVERS)?;
     let asked = stage.programs.resolve(musl, Resolver::Musl, 2, lookup)?.report()?;
 

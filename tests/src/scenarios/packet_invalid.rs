@@ -29,9 +29,9 @@ pub(super) const SCENARIO: Scenario = Scenario {
 const CAUSE: &str = "packet-invalid";
 /// An address the node has no route back to the pod for.
 const FOREIGN: &str = "10.244.9.17";
-/// Byte 45 of an Ethernet frame with UDP: inside the DNS header's counters,
-/// which the server's reading of the message does not come to any more.
-const CORRUPT: &str = "action csum ip udp pipe action pedit munge offset 30 u8 invert";
+/// The checksum is completed first, for no receiver looks at one that is not;
+/// then the DNS header's count of authority records is changed.
+const CORRUPT: &str = "action csum ip udp pipe action pedit munge offset 36 u8 invert";
 
 /// What `filter` picks is treated with `action` on its way into the node.
 fn on_ingress(node: &Namespace, device: &str, filter: &str, action: &str) -> Result<Undo> {
