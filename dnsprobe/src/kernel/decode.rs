@@ -179,7 +179,10 @@ fn clash_kind(raw: &Clash, context: &mut Context<'_>) -> FactKind {
         winner: entry(&raw.winner),
         winner_query: winner_query.map(Box::new),
         resolved: raw.verdict == NF_ACCEPT,
-        ipvs: false,
+        ipvs: {
+            let asked = &raw.packet.original;
+            context.ipvs.is_service(socket(&asked.destination, asked.destination_port))
+        },
     }
 }
 

@@ -102,7 +102,9 @@ fn by_place(location: &str, callers: &[String], has_reasons: bool) -> DroppedBy 
             DroppedBy::Validation
         }
         // net/ipv4/arp.c, net/ipv6/ndisc.c, net/core/neighbour.c.
-        "arp_error_report" | "ndisc_error_report" | "__neigh_event_send" => DroppedBy::Neighbour,
+        "arp_error_report" | "ndisc_error_report" | "neigh_invalidate" | "__neigh_event_send" => {
+            DroppedBy::Neighbour
+        }
         // net/ipv4/route.c, net/ipv6/route.c.
         "ip_error" | "ip6_pkt_drop" => DroppedBy::Routing,
         _ if has_reasons => DroppedBy::Other,
@@ -149,6 +151,7 @@ mod tests {
         assert_eq!(by("nf_hook_slow+0xa5"), DroppedBy::Netfilter);
         assert_eq!(by("ip_rcv_finish_core.constprop.0+0x1c0"), DroppedBy::Validation);
         assert_eq!(by("arp_error_report+0x30"), DroppedBy::Neighbour);
+        assert_eq!(by("neigh_invalidate+0x6c"), DroppedBy::Neighbour);
         assert_eq!(by("ip_error+0x90"), DroppedBy::Routing);
         assert_eq!(by("enqueue_to_backlog+0x1"), DroppedBy::Backlog);
         assert_eq!(by("__udp4_lib_rcv+0x9f1"), DroppedBy::Other);

@@ -31,8 +31,13 @@ struct Connection {
 }
 
 impl IpvsState {
-    /// The real server that a client's UDP connection to a service points to.
-    pub(crate) fn backend(&mut self, client: SocketAddr, service: SocketAddr) -> Option<Backend> {
+    /// Whether IPVS has a UDP service at this address.
+    pub(crate) fn is_service(&mut self, address: SocketAddr) -> bool {
+        self.refresh();
+        self.services.iter().any(|service| service.key == Key::Address(address))
+    }
+
+    fn refresh(&mut self) {
         if self.read_at.is_none_or(|at| at.elapsed() > MIN_AGE) {
             let connections = fs::read_to_string("/proc/net/ip_vs_conn").unwrap_or_default();
             let services = fs::read_to_string(table::PATH).unwrap_or_default();
@@ -40,6 +45,11 @@ impl IpvsState {
             self.services = table::parse(&services);
             self.read_at = Some(Instant::now());
         }
+    }
+
+    /// The real server that a client's UDP connection to a service points to.
+    pub(crate) fn backend(&mut self, client: SocketAddr, service: SocketAddr) -> Option<Backend> {
+        self.refresh();
         let found = self
             .connections
             .iter()

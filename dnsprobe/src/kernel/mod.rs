@@ -13,6 +13,7 @@ mod ipvs;
 mod layout;
 mod maps;
 mod netlink;
+mod node_services;
 mod plan;
 mod program_log;
 mod recent;

@@ -17,19 +17,21 @@ use super::{
     at_server::{self, SentAgain},
     attach::{self, Conditions},
     btf::Btf,
+    counters::Counters,
     decode,
     devices::Devices,
     dropped::DropReasons,
     ipvs::IpvsState,
     layout::Layout,
     maps::Maps,
+    node_services::NodeServices,
     plan::{Mechanism, Role, RoleReport, RoleState},
     program_log::ProgramLog,
     recent::{self, RecentQueries},
     symbols::Symbols,
 };
 use crate::{
-    engine::{Observation, Unanswered},
+    engine::{FactKind, Observation, Unanswered},
     time::Clock,
 };
 
@@ -126,6 +128,9 @@ pub struct Session {
     devices: Devices,
     ipvs: IpvsState,
     sent_again: SentAgain,
+    services: NodeServices,
+    /// Whether the count of packets dropped for a long chain is to be read.
+    chain_count_due: bool,
     clock: Clock,
     config: Config,
     log: ProgramLog,
@@ -165,6 +170,9 @@ impl Session {
             drop(ebpf);
             (ebpf, roles) = load_and_attach(&config, &layout, &conditions)?;
         }
+        let ipvs_by_table = roles.iter().any(|r| {
+            r.role == Role::IpvsConnection && r.mechanism() == Some(Mechanism::ProcFile)
+        });
         let maps = Maps::take(&mut ebpf)?;
         Maps::watch(&mut ebpf)?;
         let log = ProgramLog::of(&mut ebpf);
@@ -185,6 +193,8 @@ impl Session {
             devices,
             ipvs,
             sent_again: SentAgain::default(),
+            services: NodeServices::new(ipvs_by_table),
+            chain_count_due: true,
             clock,
             config,
             log,
@@ -268,7 +278,10 @@ impl Session {
                         }
                     }
                 }
-                Some(observation) => sink(observation),
+                Some(observation) => {
+                    self.chain_count_due |= is_confirm_drop(&observation);
+                    sink(observation);
+                }
                 None => {}
             }
         }
@@ -280,6 +293,7 @@ impl Session {
     /// ones are taken as soon as no drop can follow any more. `last`: nothing
     /// comes later that could say more.
     pub fn sweep(&mut self, lost_after: Duration, last: bool, sink: &mut dyn FnMut(Observation)) {
+        self.count_long_chains(sink);
         while let Some(held) = self.sent_again.next(last) {
             sink(held.into());
         }
@@ -317,6 +331,12 @@ impl Session {
             if key.role == End::Client as u8 {
                 seen.other_answer_ns =
                     recent::other_answer_ns(&maps.answered, &key, query.start_ns);
+                if query.state == state::SENT
+                    && let Some(left) = &mut seen.translation
+                    && left.tuple.destination != seen.id.server
+                {
+                    left.backend = self.services.state(seen.id.server, left.tuple.destination);
+                }
                 let server_key = at_server::server_key(&key, &query);
                 if let Ok(server) = maps.in_flight.get(&server_key, 0)
                     && at_server::is_silent(&server, query.start_ns)
@@ -330,6 +350,20 @@ impl Session {
             } else {
                 Observation::Transaction { query: seen, end_ns: None }
             });
+        }
+    }
+
+    /// Reads how many packets conntrack dropped for a long chain: at first, and
+    /// after each refusal to confirm, which it may explain.
+    fn count_long_chains(&mut self, sink: &mut dyn FnMut(Observation)) {
+        if !self.chain_count_due {
+            return;
+        }
+        self.chain_count_due = false;
+        // The time first: what is dropped in between is in the next reading.
+        let at_ns = now_ns();
+        if let Some(packets) = Counters::read().conntrack.chaintoolong {
+            sink(Observation::ChainTooLong { at_ns, packets });
         }
     }
 
@@ -366,6 +400,10 @@ impl Session {
             })
             .sum()
     }
+}
+
+fn is_confirm_drop(observation: &Observation) -> bool {
+    matches!(observation, Observation::Fact(fact) if matches!(fact.kind, FactKind::ConfirmDrop))
 }
 
 /// Reads every aggregate so that no answer is in it whose query is not: the
