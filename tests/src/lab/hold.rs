@@ -3,6 +3,7 @@
 //! same time, which otherwise takes luck.
 
 use std::io::ErrorKind;
+use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -10,8 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use nfq::{Message, Queue, Verdict};
 
-use super::Programs;
 use super::process::Process;
+use super::{Node, Programs};
 
 /// Which queue, and how many.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -33,6 +34,16 @@ pub fn rule(client: &str, queue: u16) -> String {
         "-A POSTROUTING -s {client} -p udp --dport 53 -m conntrack --ctstate NEW \
          -j NFQUEUE --queue-num {queue}"
     )
+}
+
+/// Queue the first packet of every marked flow to `server` after its source was
+/// translated and before conntrack confirms its entry.
+pub fn after_source_nat(node: &Node, server: Ipv4Addr, mark: u32, queue: u16) -> Result<()> {
+    let rules = format!(
+        "table ip hold {{\n chain post {{\n type filter hook postrouting priority 200\n \
+         ip daddr {server} udp dport 53 meta mark & {mark:#x} == {mark:#x} ct state new queue num {queue}\n }}\n}}\n"
+    );
+    node.namespace().run_with_input("nft -f -", &rules).map(drop)
 }
 
 impl Programs {

@@ -15,6 +15,7 @@ mod cpu_backlog_full;
 mod evidence;
 mod healthy;
 mod ipv6;
+mod ipvs_crossed_answer;
 mod ipvs_dead_backend;
 mod ipvs_no_backend;
 mod ipvs_port_conflict;
@@ -182,6 +183,7 @@ pub const PENDING: &[Scenario] = &[
     nat_ports_exhausted::SCENARIO,
     ipvs_dead_backend::SCENARIO,
     ipvs_port_conflict::SCENARIO,
+    ipvs_crossed_answer::SCENARIO,
     ipvs_no_backend::SCENARIO,
     stale_nat_entry::SCENARIO,
     packet_invalid::SCENARIO,
