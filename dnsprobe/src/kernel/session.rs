@@ -170,9 +170,9 @@ impl Session {
             drop(ebpf);
             (ebpf, roles) = load_and_attach(&config, &layout, &conditions)?;
         }
-        let ipvs_by_table = roles.iter().any(|r| {
-            r.role == Role::IpvsConnection && r.mechanism() == Some(Mechanism::ProcFile)
-        });
+        let ipvs_by_table = roles
+            .iter()
+            .any(|r| r.role == Role::IpvsConnection && r.mechanism() == Some(Mechanism::ProcFile));
         let maps = Maps::take(&mut ebpf)?;
         Maps::watch(&mut ebpf)?;
         let log = ProgramLog::of(&mut ebpf);
