@@ -62,6 +62,10 @@ pub const SECOND_DNS_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x10, 0x96, 0, 0, 0, 0
 pub const IPVS_DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 20);
 /// A second DNS service in IPVS mode.
 pub const SECOND_IPVS_DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 21);
+/// The node-local cache.
+pub const NODE_LOCAL_DNS: Ipv4Addr = Ipv4Addr::new(169, 254, 20, 10);
+/// A stub resolver inside a pod.
+pub const STUB_DNS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 53);
 /// A resolver somewhere else, behind the uplink that swallows everything.
 pub const REMOTE_RESOLVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 53);
 

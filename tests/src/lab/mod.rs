@@ -15,7 +15,9 @@ pub mod hash;
 pub mod hold;
 pub mod ipvs;
 pub mod kernel;
+pub mod nftables;
 pub mod node;
+pub mod node_local;
 pub mod pod;
 pub mod process;
 pub mod programs;
@@ -23,6 +25,7 @@ pub mod server;
 pub mod setting;
 pub mod shell;
 pub mod spec;
+pub mod switch;
 pub mod undo;
 
 pub use node::Node;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use super::node::Node;
 use super::pod::Pod;
 use super::process::Process;
 
@@ -37,10 +38,28 @@ pub struct Options {
     /// Forward names outside the cluster's domain to this resolver, and log
     /// every such query.
     pub upstream: Option<Ipv4Addr>,
+    /// Know no names at all, so that everything is forwarded.
+    pub knows_nothing: bool,
+    /// Listen on this address only.
+    pub listen: Option<Ipv4Addr>,
 }
 
 /// Start a server in `pod` and wait until it serves.
 pub fn start(pod: &Pod, options: &Options) -> Result<Process> {
+    serving(pod.spawn(command(options))?)
+}
+
+/// Start a server of the node itself, outside any pod, as a unit of that name.
+pub fn start_on_host(node: &Node, unit: &str, options: &Options) -> Result<Process> {
+    serving(node.spawn_on_host(unit, command(options))?)
+}
+
+fn serving(mut server: Process) -> Result<Process> {
+    server.wait_for("started", Duration::from_secs(20))?;
+    Ok(server)
+}
+
+fn command(options: &Options) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args([
         "--keep-in-foreground",
@@ -52,14 +71,13 @@ pub fn start(pod: &Pod, options: &Options) -> Result<Process> {
         "--no-hosts",
         "--no-poll",
         "--cache-size=0",
-        "--local=/cluster.local/",
         "--edns-packet-max=4096",
-        &format!("--txt-record={}{}", BIG_NAME.trim_end_matches('.'), big_text()),
     ]);
-    for (index, name) in NAMES.iter().enumerate() {
-        let name = name.trim_end_matches('.');
-        let number = 10 + index;
-        command.arg(format!("--host-record={name},10.96.1.{number},fd00:10:96::1{number}"));
+    if !options.knows_nothing {
+        command.args(names());
+    }
+    if let Some(address) = options.listen {
+        command.args(["--bind-interfaces", &format!("--listen-address={address}")]);
     }
     if options.local_only {
         command.arg("--local-service");
@@ -67,9 +85,21 @@ pub fn start(pod: &Pod, options: &Options) -> Result<Process> {
     if let Some(upstream) = options.upstream {
         command.arg("--log-queries").arg(format!("--server={upstream}"));
     }
-    let mut server = pod.spawn(command)?;
-    server.wait_for("started", Duration::from_secs(20))?;
-    Ok(server)
+    command
+}
+
+/// The options that make a server know the cluster's names.
+fn names() -> Vec<String> {
+    let mut options = vec![
+        "--local=/cluster.local/".to_owned(),
+        format!("--txt-record={}{}", BIG_NAME.trim_end_matches('.'), big_text()),
+    ];
+    for (index, name) in NAMES.iter().enumerate() {
+        let name = name.trim_end_matches('.');
+        let number = 10 + index;
+        options.push(format!("--host-record={name},10.96.1.{number},fd00:10:96::1{number}"));
+    }
+    options
 }
 
 /// Twelve strings of 250 bytes.

@@ -13,6 +13,9 @@ mod conntrack_dying;
 mod conntrack_table_full;
 mod cpu_backlog_full;
 mod evidence;
+mod fault_in_window;
+mod fault_under_load;
+mod forwarding_proxy;
 mod healthy;
 mod ipv6;
 mod ipvs_crossed_answer;
@@ -22,11 +25,14 @@ mod ipvs_port_conflict;
 mod ipvs_stale_backend;
 mod late_answer;
 mod latency;
+mod loopback_stub;
 mod musl_two_nameservers;
 mod nat_ports_exhausted;
 mod neighbour_failed;
+mod nftables_mode;
 mod no_listener;
 mod no_route;
+mod node_local_cache;
 mod packet_invalid;
 mod policy_drop;
 mod remote_silence;
@@ -38,6 +44,7 @@ mod socket_buffer_full;
 mod stage;
 mod stale_nat_entry;
 mod tc_drop;
+mod three_causes;
 mod trace;
 mod transports;
 mod unexplained;
@@ -186,6 +193,13 @@ pub const PENDING: &[Scenario] = &[
     ipvs_crossed_answer::SCENARIO,
     ipvs_no_backend::SCENARIO,
     stale_nat_entry::SCENARIO,
+    fault_under_load::SCENARIO,
+    three_causes::SCENARIO,
+    fault_in_window::SCENARIO,
+    forwarding_proxy::SCENARIO,
+    loopback_stub::SCENARIO,
+    node_local_cache::SCENARIO,
+    nftables_mode::SCENARIO,
     packet_invalid::SCENARIO,
     send_failed::SCENARIO,
     server_silent::SCENARIO,

@@ -40,10 +40,10 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
         .rule("nat", format!("-A POSTROUTING -o {UPLINK} -j MASQUERADE"))
         .load(stage.node)?;
     let start = |spec, options: server::Options| server::start(stage.pod(spec)?, &options);
-    let _deaf = start(&COREDNS_DEAF, server::Options { local_only: true, upstream: None })?;
+    let _deaf = start(&COREDNS_DEAF, server::Options { local_only: true, ..Default::default() })?;
     let stopped = start(&COREDNS_GONE, server::Options::default())?;
     let upstream = Some(REMOTE_RESOLVER);
-    let mut forwarder = start(&FORWARDER, server::Options { local_only: false, upstream })?;
+    let mut forwarder = start(&FORWARDER, server::Options { upstream, ..Default::default() })?;
     let watch = stage.top()?;
     let healthy = stage.healthy_pod(DNS)?;
     stopped.signal(Signal::SIGSTOP)?;

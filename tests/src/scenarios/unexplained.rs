@@ -24,7 +24,7 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
         .service(DNS, &[COREDNS_0, COREDNS_1], Balance::Random)
         .service(SECOND_DNS, &[COREDNS_DEAF], Balance::Random)
         .load(stage.node)?;
-    let deaf = server::Options { local_only: true, upstream: None };
+    let deaf = server::Options { local_only: true, ..Default::default() };
     let _deaf = server::start(stage.pod(&COREDNS_DEAF)?, &deaf)?;
     let watch = stage.top()?;
     let healthy = stage.healthy_pod(DNS)?;
