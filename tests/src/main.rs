@@ -33,7 +33,7 @@ enum Command {
     /// Compile the resolver clients (needs gcc, musl-gcc and go).
     Prepare,
     /// List the scenarios and the kernels they run on.
-    List,
+    List(run::ListArgs),
     /// Build the mini node on this machine and run scenarios.
     Run(run::Args),
     /// Tell the story of `cargo xtask demo` on this machine.
@@ -67,7 +67,7 @@ fn main() -> Result<ExitCode> {
     let programs = programs(&cli)?;
     match cli.command {
         Command::Prepare => resolver::prepare(&programs.clients)?,
-        Command::List => run::list(),
+        Command::List(args) => run::list(&args),
         Command::Run(args) => return run::run(&args, &programs),
         Command::Demo => return demo::run(&programs),
         Command::Clean(args) => return clean::run(&args, &programs),

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use clap::CommandFactory;
 
 use crate::workspace::Workspace;
-use crate::{Cli, build, shell};
+use crate::{Cli, accuracy, build, shell};
 
 /// Where a page's text comes from.
 #[derive(Debug, Clone, Copy)]
@@ -17,9 +17,12 @@ enum Source {
     /// `dnsprobe generate-docs NAME`. xtask cannot call the library: the
     /// dnsprobe crate only compiles after xtask built the kernel programs.
     Dnsprobe(&'static str),
+    /// The committed data of the last whole `cargo xtask accuracy`.
+    Accuracy,
 }
 
 const PAGES: &[(&str, Source)] = &[
+    ("docs/accuracy.md", Source::Accuracy),
     ("docs/causes.md", Source::Dnsprobe("causes")),
     ("docs/cli.md", Source::Dnsprobe("cli")),
     ("docs/hooks.md", Source::Dnsprobe("hooks")),
@@ -47,10 +50,10 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
     }
     if args.check {
         check(workspace)?;
-        println!("{} generated pages are up to date", PAGES.len());
+        println!("{} generated pages are up to date", pages(workspace).count());
         return Ok(ExitCode::SUCCESS);
     }
-    for (path, source) in PAGES {
+    for (path, source) in pages(workspace) {
         let file = workspace.root().join(path);
         let fresh = source.text(workspace)?;
         if fs::read_to_string(&file).is_ok_and(|old| old == fresh) {
@@ -62,11 +65,18 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Every page whose source is there: before the first whole run there is no
+/// table of accuracy.
+fn pages(workspace: &Workspace) -> impl Iterator<Item = &'static (&'static str, Source)> {
+    let has_table = accuracy::has_data(workspace);
+    PAGES.iter().filter(move |(_, source)| has_table || !matches!(source, Source::Accuracy))
+}
+
 /// An error that names each stale page and its first difference. Expects that
 /// everything is built.
 pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     let mut stale = Vec::new();
-    for (path, source) in PAGES {
+    for (path, source) in pages(workspace) {
         let committed = fs::read_to_string(workspace.root().join(path)).unwrap_or_default();
         if let Some(difference) = first_difference(&committed, &source.text(workspace)?) {
             stale.push(format!("{path}: {difference}"));
@@ -79,6 +89,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
 impl Source {
     fn text(self, workspace: &Workspace) -> Result<String> {
         match self {
+            Self::Accuracy => accuracy::committed_page(workspace),
             Self::Xtask => Ok(xtask_page(&Cli::command())),
             Self::Dnsprobe(page) => shell::output(
                 Command::new(workspace.release_binary("dnsprobe")).args(["generate-docs", page]),
@@ -135,7 +146,7 @@ mod tests {
     #[test]
     fn every_verb_is_on_the_page() {
         let page = xtask_page(&Cli::command());
-        for verb in ["setup", "build", "vm", "demo", "test", "docs"] {
+        for verb in ["setup", "build", "vm", "demo", "test", "accuracy", "docs"] {
             assert!(page.contains(&format!("\n## {verb}\n")), "{verb}");
             assert!(page.contains(&format!("Usage: cargo xtask {verb}")), "{verb}");
         }

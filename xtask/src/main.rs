@@ -4,9 +4,11 @@
 //! xtask does not depend on the dnsprobe crate, because that crate is built
 //! from the kernel programs which xtask compiles.
 
+mod accuracy;
 mod build;
 mod demo;
 mod docs;
+mod lab_guest;
 mod progress;
 mod setup;
 mod shell;
@@ -40,6 +42,7 @@ enum Verb {
     Vm(vm::Args),
     Demo(demo::Args),
     Test(test::Args),
+    Accuracy(accuracy::Args),
     Docs(docs::Args),
 }
 
@@ -59,6 +62,7 @@ fn run(verb: &Verb) -> Result<ExitCode> {
         Verb::Vm(args) => vm::run(args, &workspace),
         Verb::Demo(args) => demo::run(args, &workspace),
         Verb::Test(args) => test::run(args, &workspace),
+        Verb::Accuracy(args) => accuracy::run(args, &workspace),
         Verb::Docs(args) => docs::run(args, &workspace),
     }
 }

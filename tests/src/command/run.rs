@@ -134,8 +134,20 @@ fn choose(names: &[String]) -> Result<Vec<&'static Scenario>> {
     Ok(scenarios::ALL.iter().chain(scenarios::PENDING).filter(wanted).collect())
 }
 
+/// What to list.
+#[derive(Debug, clap::Args)]
+pub struct ListArgs {
+    /// Only the names of those that run when none is named, one per line.
+    #[arg(long)]
+    names: bool,
+}
+
 /// Names, kernels and what happens.
-pub fn list() {
+pub fn list(args: &ListArgs) {
+    if args.names {
+        scenarios::ALL.iter().for_each(|scenario| println!("{}", scenario.name));
+        return;
+    }
     let pending = scenarios::PENDING.iter().map(|scenario| (scenario, " (pending: by name only)"));
     for (scenario, note) in scenarios::ALL.iter().map(|scenario| (scenario, "")).chain(pending) {
         let clock = if scenario.exact_clock { " (needs --exact-clock)" } else { "" };

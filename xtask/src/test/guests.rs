@@ -1,20 +1,17 @@
-//! The lab on each guest kernel, at most two guests at a time: emulation keeps
-//! one processor of this machine busy per guest.
+//! The lab on each guest kernel.
 
-use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use super::tally::Tally;
+use crate::lab_guest::{LabGuest, Lines, two_at_a_time};
 use crate::progress::seconds;
 use crate::setup::GuestKernel;
-use crate::vm::{self, End, Ended, Guest, Listener};
+use crate::vm::{self, End};
 use crate::workspace::Workspace;
 
-const AT_ONCE: usize = 2;
 const LIMIT: Duration = Duration::from_secs(25 * 60);
 
 /// What to run in the guests.
@@ -41,16 +38,24 @@ struct Job {
 }
 
 impl Job {
-    fn command(&self) -> Vec<String> {
-        let mut command: Vec<String> = ["lab", "run", "--out", "/out"].map(str::to_owned).to_vec();
+    fn guest(&self, workspace: &Workspace) -> LabGuest {
+        let mut arguments: Vec<String> = ["run", "--out", "/out"].map(str::to_owned).to_vec();
         if self.exact_clock {
-            command.push("--exact-clock".to_owned());
+            arguments.push("--exact-clock".to_owned());
         }
         for scenario in &self.scenarios {
-            command.push("--scenario".to_owned());
-            command.push(scenario.clone());
+            arguments.push("--scenario".to_owned());
+            arguments.push(scenario.clone());
         }
-        command
+        let directory = format!("test-{}", self.label.replace(' ', "-"));
+        LabGuest {
+            label: self.label.clone(),
+            kernel: self.kernel.clone(),
+            exact_clock: self.exact_clock,
+            limit: LIMIT,
+            arguments,
+            out: workspace.target().join("vm").join(directory),
+        }
     }
 }
 
@@ -82,24 +87,8 @@ pub(super) fn run(workspace: &Workspace, plan: &Plan<'_>) -> Result<Vec<(String,
         let kernel = vm::find_kernel(workspace, version)?;
         all.extend(jobs(version, &kernel, plan.scenarios));
     }
-    let next = Mutex::new(0..all.len());
-    let tallies = Mutex::new(vec![Tally::FAILED; all.len()]);
-    thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
-            scope.spawn(|| {
-                while let Some(index) = take(&next) {
-                    let tally = lab(workspace, &all[index]);
-                    tallies.lock().unwrap_or_else(PoisonError::into_inner)[index] = tally;
-                }
-            });
-        }
-    });
-    let tallies = tallies.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let tallies = two_at_a_time(all.len(), |index| lab(workspace, &all[index]));
     Ok(all.into_iter().map(|job| job.label).zip(tallies).collect())
-}
-
-fn take(queue: &Mutex<std::ops::Range<usize>>) -> Option<usize> {
-    queue.lock().unwrap_or_else(PoisonError::into_inner).next()
 }
 
 /// Runs the lab in one guest. A guest that does not boot gets a second chance,
@@ -108,8 +97,9 @@ fn lab(workspace: &Workspace, job: &Job) -> Tally {
     let label = &job.label;
     let started = Instant::now();
     for attempt in 1..=2 {
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let ended = match boot(workspace, job, &lines) {
+        let printed = Arc::new(Mutex::new(Vec::new()));
+        let guest = job.guest(workspace);
+        let ended = match guest.run(workspace, Lines::Out, &printed) {
             Ok(ended) => ended,
             Err(error) => {
                 println!("[{label}] FAIL  {error:#}");
@@ -121,7 +111,7 @@ fn lab(workspace: &Workspace, job: &Job) -> Tally {
             println!("[{label}] the guest did not boot; once more");
             continue;
         }
-        let lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = printed.lock().unwrap_or_else(PoisonError::into_inner);
         let counted = lines.iter().rev().find_map(|line| Tally::from_lab(line));
         if counted.is_none() {
             println!("[{label}] FAIL  the lab ended without a summary");
@@ -130,89 +120,4 @@ fn lab(workspace: &Workspace, job: &Job) -> Tally {
         return Tally::of_runner(counted, ended.code() == 0);
     }
     Tally::FAILED
-}
-
-fn boot(workspace: &Workspace, job: &Job, lines: &Arc<Mutex<Vec<String>>>) -> Result<Ended> {
-    println!("[{}] booting {}", job.label, job.kernel.release);
-    let guest = Guest {
-        kernel: job.kernel.clone(),
-        processors: if job.exact_clock { 1 } else { 2 },
-        instruction_count: job.exact_clock,
-        parallel: false,
-        limit: LIMIT,
-        copy: Vec::new(),
-        command: job.command(),
-        terminal: None,
-        out: workspace.target().join("vm").join(format!("test-{}", job.label.replace(' ', "-"))),
-    };
-    guest.run(
-        workspace,
-        Listener {
-            stdout: Box::new(Prefixed::new(&job.label, Some(Arc::clone(lines)))),
-            stderr: Box::new(Prefixed::new(&job.label, None)),
-            on_start: Box::new(|| {}),
-        },
-    )
-}
-
-/// Prints whole lines with the kernel's version in front, because two guests
-/// share our stdout; may keep them as well.
-#[derive(Debug)]
-struct Prefixed {
-    prefix: String,
-    partial: Vec<u8>,
-    keep: Option<Arc<Mutex<Vec<String>>>>,
-}
-
-impl Prefixed {
-    fn new(version: &str, keep: Option<Arc<Mutex<Vec<String>>>>) -> Self {
-        Self { prefix: format!("[{version}] "), partial: Vec::new(), keep }
-    }
-
-    fn line(&self, bytes: &[u8]) {
-        let line = String::from_utf8_lossy(bytes).into_owned();
-        println!("{}{line}", self.prefix);
-        if let Some(keep) = &self.keep {
-            keep.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-        }
-    }
-}
-
-impl Write for Prefixed {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.partial.extend_from_slice(bytes);
-        while let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.partial.drain(..=end).collect();
-            self.line(&line[..end]);
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Drop for Prefixed {
-    fn drop(&mut self) {
-        if !self.partial.is_empty() {
-            self.line(&self.partial);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_put_together_from_pieces() {
-        let kept = Arc::new(Mutex::new(Vec::new()));
-        let mut writer = Prefixed::new("6.12", Some(Arc::clone(&kept)));
-        for piece in ["a", "b\nc", "\n", "end"] {
-            writer.write_all(piece.as_bytes()).unwrap();
-        }
-        drop(writer);
-        assert_eq!(*kept.lock().unwrap(), ["ab", "c", "end"]);
-    }
 }

@@ -1,0 +1,170 @@
+//! `cargo xtask accuracy`: every scenario on every kernel, as a table; and the
+//! clean run, in which there is nothing to find.
+
+mod clean;
+mod page;
+mod report;
+mod result;
+mod run;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
+
+use self::report::{Report, Source};
+use crate::setup::every_series;
+use crate::workspace::Workspace;
+use crate::{build, setup, shell};
+
+const PAGE: &str = "docs/accuracy.md";
+const DATA: &str = "docs/accuracy.json";
+
+/// Run every scenario on every kernel and print how right dnsprobe was
+#[derive(Debug, clap::Args)]
+#[command(long_about = "\
+Run every scenario on every kernel and print how right dnsprobe was.
+
+Each scenario of the lab causes a real fault on each guest kernel; a cell of the \
+table is right when every lost query has exactly one verdict with the right cause \
+on the right pod, nothing else has one, and all counts are the clients' own. The \
+guests count instructions, so that a busy machine changes nothing, and run two at \
+a time; a guest that dies is started once more for what it still owes. The last \
+line is the sum. A whole run writes docs/accuracy.md and docs/accuracy.json, one \
+of chosen kernels or scenarios the same files below target/accuracy. The exit \
+code is 1 when a cell is wrong or has no result.
+
+With --clean nothing is wrong: clients ask for long, dnsprobe must count every \
+query and find nothing.")]
+#[command(after_help = "\
+Examples:
+  cargo xtask accuracy                         everything, half an hour or more
+  cargo xtask accuracy --kernel 7.3 --scenario policy-drop
+  cargo xtask accuracy --clean                 an hour at 500 queries/s, in a guest
+  cargo xtask accuracy --clean --native --minutes 5")]
+pub(crate) struct Args {
+    /// Guest kernel, may be repeated; all known ones when not given
+    #[arg(long, value_name = "VERSION")]
+    kernel: Vec<String>,
+
+    /// Only this scenario, may be repeated
+    #[arg(long, value_name = "NAME", conflicts_with = "clean")]
+    scenario: Vec<String>,
+
+    /// What to print
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Output::Text)]
+    output: Output,
+
+    /// Nothing is wrong, and dnsprobe must find nothing
+    #[arg(long)]
+    clean: bool,
+
+    #[command(flatten)]
+    traffic: clean::Traffic,
+
+    /// Run what was built before
+    #[arg(long)]
+    no_build: bool,
+}
+
+/// How the table is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// A table.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
+    let started = Instant::now();
+    if !args.no_build {
+        setup::prepare_if_needed(workspace)?;
+        build::all(workspace, &build::Args::default())?;
+    }
+    if args.clean {
+        return clean::run(&args.traffic, &args.kernel, workspace, started);
+    }
+    let series = if args.kernel.is_empty() { every_series() } else { args.kernel.clone() };
+    let names = scenario_names(workspace, &args.scenario)?;
+    let (kernels, scenarios, cells) = run::all(workspace, &series, &names, started)?;
+    let report = Report::new(source(workspace)?, kernels, scenarios, cells);
+    let whole = args.kernel.is_empty() && args.scenario.is_empty();
+    let (page, data) = match whole {
+        true => (workspace.root().join(PAGE), workspace.root().join(DATA)),
+        false => {
+            let directory = workspace.target().join("accuracy");
+            (directory.join("accuracy.md"), directory.join("accuracy.json"))
+        }
+    };
+    let json = serde_json::to_string_pretty(&report)? + "\n";
+    write(&page, &page::markdown(&report))?;
+    write(&data, &json)?;
+    match args.output {
+        Output::Text => print!("{}", page::text(&report)),
+        Output::Json => print!("{json}"),
+    }
+    eprintln!(
+        "{:.0} s; written: {} and {}",
+        started.elapsed().as_secs_f64(),
+        workspace.relative(&page).display(),
+        workspace.relative(&data).display()
+    );
+    match args.output {
+        Output::Text => println!("{}", report.summary),
+        Output::Json => eprintln!("{}", report.summary),
+    }
+    Ok(if report.right() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whether a whole run was ever written down.
+pub(crate) fn has_data(workspace: &Workspace) -> bool {
+    workspace.root().join(DATA).exists()
+}
+
+/// The committed page, made from the committed data: the two must belong
+/// together.
+pub(crate) fn committed_page(workspace: &Workspace) -> Result<String> {
+    let file = workspace.root().join(DATA);
+    let text = fs::read_to_string(&file).with_context(|| format!("no {DATA}"))?;
+    let report: Report = serde_json::from_str(&text).with_context(|| DATA.to_owned())?;
+    Ok(page::markdown(&report))
+}
+
+fn write(file: &Path, text: &str) -> Result<()> {
+    if let Some(parent) = file.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// The scenarios to run: all of the lab, or those chosen.
+fn scenario_names(workspace: &Workspace, chosen: &[String]) -> Result<Vec<String>> {
+    let lab = workspace.release_binary("lab");
+    let list = shell::output(Command::new(lab).args(["list", "--names"]))?;
+    let all: Vec<String> = list.lines().map(str::to_owned).collect();
+    if chosen.is_empty() {
+        return Ok(all);
+    }
+    for name in chosen {
+        ensure!(all.contains(name), "there is no scenario {name}; `lab list` shows them");
+    }
+    Ok(chosen.to_vec())
+}
+
+fn source(workspace: &Workspace) -> Result<Source> {
+    let git = |args: &[&str]| {
+        shell::output(Command::new("git").args(args).current_dir(workspace.root()))
+            .map(|text| text.trim().to_owned())
+    };
+    // The pages that this very command writes do not count as changes.
+    let changes = git(&["status", "--porcelain", "--", ".", ":!docs/accuracy.*"])?;
+    Ok(Source {
+        commit: git(&["log", "-1", "--format=%h"])?,
+        date: git(&["log", "-1", "--format=%cs"])?,
+        modified: !changes.is_empty(),
+    })
+}

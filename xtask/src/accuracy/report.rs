@@ -1,0 +1,280 @@
+//! The table of all scenarios on all kernels, and its sum.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::result::{Findings, Losses, ScenarioResult};
+
+const SCHEMA: &str = "dnsprobe-accuracy/1";
+
+/// Everything that was run.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Report {
+    schema: String,
+    /// What was run: the commit, its date, and whether the checkout differs.
+    pub(super) source: Source,
+    pub(super) kernels: Vec<Kernel>,
+    pub(super) scenarios: Vec<Scenario>,
+    /// By scenario, then kernel.
+    pub(super) cells: Vec<Cell>,
+    pub(super) summary: Summary,
+}
+
+/// The checkout that was run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Source {
+    pub(super) commit: String,
+    /// Of the commit, so that a repeated run writes the same page.
+    pub(super) date: String,
+    /// Whether files differed from the commit.
+    pub(super) modified: bool,
+}
+
+/// A kernel of the table.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Kernel {
+    /// `6.12`.
+    pub(super) series: String,
+    /// `uname -r`.
+    pub(super) release: String,
+}
+
+/// A row of the table.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Scenario {
+    pub(super) name: String,
+    pub(super) about: String,
+}
+
+/// One scenario on one kernel.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Cell {
+    pub(super) scenario: String,
+    /// Series of the kernel.
+    pub(super) kernel: String,
+    #[serde(flatten)]
+    pub(super) state: State,
+    pub(super) losses: Option<Losses>,
+    pub(super) findings: Option<Findings>,
+}
+
+/// What came of a cell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub(super) enum State {
+    /// Everything was as it must be.
+    Right,
+    /// Something was not.
+    Wrong {
+        /// Each difference in words.
+        problems: Vec<String>,
+    },
+    /// The scenario cannot happen on this kernel.
+    Absent {
+        /// Why not.
+        reason: String,
+    },
+    /// It should have run and left no result.
+    NoResult {
+        /// What happened instead.
+        reason: String,
+    },
+}
+
+/// The sum of the table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Summary {
+    /// Cells that can exist.
+    pub(super) cells: u64,
+    pub(super) right: u64,
+    /// Cells that cannot exist.
+    pub(super) absent: u64,
+    pub(super) false_causes: u64,
+    /// Lost queries without a cause, where there was one.
+    pub(super) unexplained: u64,
+    /// Lost by the clients' own count.
+    pub(super) lost: u64,
+    /// Lost by dnsprobe's count.
+    pub(super) counted: u64,
+    pub(super) findings: Findings,
+}
+
+impl Cell {
+    /// From what the lab wrote.
+    pub(super) fn new(scenario: &str, kernel: &str, result: &ScenarioResult) -> Self {
+        let wrong = result.checks.iter().filter(|check| !check.right);
+        let state = match &result.skipped {
+            Some(reason) => State::Absent { reason: reason.clone() },
+            None if result.right => State::Right,
+            None => State::Wrong { problems: wrong.map(|check| check.what.clone()).collect() },
+        };
+        Self {
+            scenario: scenario.to_owned(),
+            kernel: kernel.to_owned(),
+            state,
+            losses: result.losses.clone(),
+            findings: result.findings.clone(),
+        }
+    }
+
+    /// A scenario that left nothing.
+    pub(super) fn without_result(scenario: &str, kernel: &str, reason: &str) -> Self {
+        Self {
+            scenario: scenario.to_owned(),
+            kernel: kernel.to_owned(),
+            state: State::NoResult { reason: reason.to_owned() },
+            losses: None,
+            findings: None,
+        }
+    }
+
+    /// Whether the table may be called right with it.
+    pub(super) fn acceptable(&self) -> bool {
+        matches!(self.state, State::Right | State::Absent { .. })
+    }
+}
+
+impl Report {
+    pub(super) fn new(
+        source: Source,
+        kernels: Vec<Kernel>,
+        scenarios: Vec<Scenario>,
+        cells: Vec<Cell>,
+    ) -> Self {
+        let summary = Summary::of(&cells);
+        Self { schema: SCHEMA.to_owned(), source, kernels, scenarios, cells, summary }
+    }
+
+    /// Whether every cell that can exist is right.
+    pub(super) fn right(&self) -> bool {
+        self.summary.cells > 0 && self.cells.iter().all(Cell::acceptable)
+    }
+
+    pub(super) fn cell(&self, scenario: &str, kernel: &str) -> Option<&Cell> {
+        self.cells.iter().find(|cell| cell.scenario == scenario && cell.kernel == kernel)
+    }
+}
+
+impl Summary {
+    fn of(cells: &[Cell]) -> Self {
+        let mut sum = Self::default();
+        for cell in cells {
+            if matches!(cell.state, State::Absent { .. }) {
+                sum.absent += 1;
+                continue;
+            }
+            sum.cells += 1;
+            sum.right += u64::from(cell.state == State::Right);
+            if let Some(losses) = &cell.losses {
+                sum.false_causes += losses.false_causes;
+                sum.unexplained += losses.unexplained;
+                sum.lost += losses.lost;
+                sum.counted += losses.counted;
+            }
+            if let Some(findings) = &cell.findings {
+                sum.findings.right += findings.right;
+                sum.findings.missing += findings.missing;
+                sum.findings.wrong += findings.wrong;
+            }
+        }
+        sum
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cells, right, absent, false_causes, unexplained, lost, counted, findings } =
+            self;
+        let sign = if lost == counted { "=" } else { "but" };
+        write!(
+            f,
+            "accuracy: {right} of {cells} cells right, {false_causes} false causes, \
+             {unexplained} unexplained that should not be, {lost} lost by clients {sign} \
+             {counted} counted"
+        )?;
+        let Findings { right, missing, wrong } = findings;
+        if right + missing + wrong > 0 {
+            write!(f, ", {right} findings right, {missing} missing, {wrong} false")?;
+        }
+        if *absent > 0 {
+            write!(f, "; {absent} cells cannot exist")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(crate) fn cell(scenario: &str, kernel: &str, state: State) -> Cell {
+        let losses = Losses { lost: 5, counted: 5, right: 5, ..Losses::default() };
+        let losses = matches!(state, State::Right | State::Wrong { .. }).then_some(losses);
+        Cell { scenario: scenario.into(), kernel: kernel.into(), state, losses, findings: None }
+    }
+
+    pub(crate) fn report(cells: Vec<Cell>) -> Report {
+        let source =
+            Source { commit: "abc1234".into(), date: "2026-11-23".into(), modified: false };
+        let kernels = ["5.10", "6.12"]
+            .map(|series| Kernel { series: series.into(), release: format!("{series}.0-amd64") });
+        let scenarios =
+            ["one", "two"].map(|name| Scenario { name: name.into(), about: "about".into() });
+        Report::new(source, kernels.into(), scenarios.into(), cells)
+    }
+
+    #[test]
+    fn all_right_is_right_and_the_last_line_says_so() {
+        let absent = State::Absent { reason: "no such function".into() };
+        let report = report(vec![cell("one", "5.10", State::Right), cell("two", "5.10", absent)]);
+        assert!(report.right());
+        assert_eq!(
+            report.summary.to_string(),
+            "accuracy: 1 of 1 cells right, 0 false causes, 0 unexplained that should not be, \
+             5 lost by clients = 5 counted; 1 cells cannot exist"
+        );
+    }
+
+    #[test]
+    fn a_wrong_cell_and_a_cell_without_result_are_not_right() {
+        let wrong = State::Wrong { problems: vec!["x".into()] };
+        assert!(!report(vec![cell("one", "5.10", wrong)]).right());
+        let missing = Cell::without_result("one", "5.10", "the guest died");
+        let report = report(vec![cell("two", "5.10", State::Right), missing]);
+        assert!(!report.right());
+        assert_eq!((report.summary.cells, report.summary.right), (2, 1));
+    }
+
+    #[test]
+    fn an_empty_table_is_not_right() {
+        assert!(!report(Vec::new()).right());
+        let absent = State::Absent { reason: "x".into() };
+        assert!(!report(vec![cell("one", "5.10", absent)]).right());
+    }
+
+    #[test]
+    fn false_causes_and_unexplained_are_summed() {
+        let mut one = cell("one", "5.10", State::Wrong { problems: vec!["x".into()] });
+        one.losses = Some(Losses {
+            lost: 3,
+            counted: 4,
+            unexplained: 2,
+            right: 1,
+            false_causes: 1,
+            ..Losses::default()
+        });
+        let text = report(vec![one]).summary.to_string();
+        assert!(text.contains("0 of 1 cells right, 1 false causes, 2 unexplained"), "{text}");
+        assert!(text.ends_with("3 lost by clients but 4 counted"), "{text}");
+    }
+
+    #[test]
+    fn a_report_reads_back() {
+        let before = report(vec![cell("one", "5.10", State::Right)]);
+        let text = serde_json::to_string(&before).unwrap();
+        let after: Report = serde_json::from_str(&text).unwrap();
+        assert_eq!(after.summary, before.summary);
+        assert_eq!(after.cells[0].state, State::Right);
+    }
+}

@@ -1,0 +1,147 @@
+//! One guest per kernel, two at a time, and its results. A guest that dies is
+//! started once more for the scenarios that it still owes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::report::{Cell, Kernel, Scenario};
+use super::result::ScenarioResult;
+use crate::lab_guest::{LabGuest, Lines, two_at_a_time};
+use crate::setup::GuestKernel;
+use crate::vm::{self, End};
+use crate::workspace::Workspace;
+
+const LIMIT: Duration = Duration::from_secs(60 * 60);
+const ATTEMPTS: u32 = 2;
+
+/// All cells, by scenario and then kernel.
+pub(super) fn all(
+    workspace: &Workspace,
+    series: &[String],
+    names: &[String],
+    started: Instant,
+) -> Result<(Vec<Kernel>, Vec<Scenario>, Vec<Cell>)> {
+    let mut kernels = Vec::new();
+    for series in series {
+        kernels.push((series, vm::find_kernel(workspace, series)?));
+    }
+    let lines = Lines::Timed(started);
+    let results = two_at_a_time(kernels.len(), |index| {
+        let (series, kernel) = &kernels[index];
+        let mut job = Job::new(workspace, series, kernel, names);
+        let reason = job.run(workspace, lines);
+        (job.results, reason)
+    });
+    let kernels: Vec<Kernel> = kernels
+        .into_iter()
+        .map(|(series, kernel)| Kernel { series: series.clone(), release: kernel.release })
+        .collect();
+    let mut scenarios = Vec::new();
+    let mut cells = Vec::new();
+    for name in names {
+        let about = results.iter().find_map(|(results, _)| Some(results.get(name)?.about.clone()));
+        scenarios.push(Scenario { name: name.clone(), about: about.unwrap_or_default() });
+        for (kernel, (results, reason)) in kernels.iter().zip(&results) {
+            cells.push(match results.get(name) {
+                Some(result) => Cell::new(name, &kernel.series, result),
+                None => Cell::without_result(name, &kernel.series, reason),
+            });
+        }
+    }
+    Ok((kernels, scenarios, cells))
+}
+
+/// The scenarios on one kernel.
+struct Job<'a> {
+    series: &'a str,
+    kernel: &'a GuestKernel,
+    names: &'a [String],
+    out: PathBuf,
+    results: BTreeMap<String, ScenarioResult>,
+}
+
+impl<'a> Job<'a> {
+    fn new(
+        workspace: &Workspace,
+        series: &'a str,
+        kernel: &'a GuestKernel,
+        names: &'a [String],
+    ) -> Self {
+        let out = workspace.target().join("accuracy").join(series);
+        Self { series, kernel, names, out, results: BTreeMap::new() }
+    }
+
+    /// Runs until every scenario has a result, or a guest failed too often; why
+    /// the scenarios without a result have none.
+    fn run(&mut self, workspace: &Workspace, lines: Lines) -> String {
+        let mut reason = String::new();
+        for attempt in 1..=ATTEMPTS {
+            let left = self.left();
+            if left.is_empty() {
+                break;
+            }
+            if attempt > 1 {
+                let what = format!("{reason}; once more for {} scenarios", left.len());
+                lines.say(self.series, &what);
+            }
+            reason = match self.attempt(workspace, lines, &left) {
+                Ok(reason) => reason,
+                Err(error) => format!("{error:#}"),
+            };
+        }
+        reason
+    }
+
+    fn left(&self) -> Vec<String> {
+        self.names.iter().filter(|name| !self.results.contains_key(*name)).cloned().collect()
+    }
+
+    fn attempt(&mut self, workspace: &Workspace, lines: Lines, left: &[String]) -> Result<String> {
+        if self.out.exists() {
+            fs::remove_dir_all(&self.out)
+                .with_context(|| format!("cannot remove {}", self.out.display()))?;
+        }
+        let mut arguments: Vec<String> =
+            ["run", "--exact-clock", "--out", "/out"].map(str::to_owned).to_vec();
+        for name in left {
+            arguments.extend(["--scenario".to_owned(), name.clone()]);
+        }
+        let guest = LabGuest {
+            label: self.series.to_owned(),
+            kernel: self.kernel.clone(),
+            exact_clock: true,
+            limit: LIMIT,
+            arguments,
+            out: self.out.clone(),
+        };
+        let started = Instant::now();
+        let printed = Arc::new(Mutex::new(Vec::new()));
+        let ended = guest.run(workspace, lines, &printed)?;
+        ended.explain(workspace, started.elapsed());
+        for name in left {
+            let file = self.out.join(format!("{name}.result.json"));
+            if let Some(result) = read(&file)? {
+                self.results.insert(name.clone(), result);
+            }
+        }
+        Ok(match ended.end {
+            End::Exited(code) => format!("the lab ended with code {code} and left no result"),
+            End::TimedOut => "the guest was killed at the time limit".to_owned(),
+            End::NeverStarted => "the guest did not boot".to_owned(),
+            End::Died => "the guest died".to_owned(),
+        })
+    }
+}
+
+/// A result; `None` if the guest died before or while it wrote it.
+fn read(file: &Path) -> Result<Option<ScenarioResult>> {
+    match fs::metadata(file) {
+        Ok(data) if data.len() > 0 => ScenarioResult::read(file).map(Some),
+        _ => Ok(None),
+    }
+}
