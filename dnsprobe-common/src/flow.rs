@@ -155,8 +155,9 @@ pub struct InFlight {
     pub answer_flags: u16,
     /// Padding, zero.
     pub pad: u16,
-    /// Addresses of the packet as that device took it: behind every translation
-    /// on its way. All zero while `device_ns` is.
+    /// Addresses of the packet where it was seen last, by that device or where
+    /// it was dropped: behind every translation on its way. All zero: nowhere
+    /// yet.
     pub left_as: Tuple,
     /// What conntrack made of the packet there: 1 + `enum ip_conntrack_info`; 0:
     /// it had no entry.

@@ -106,8 +106,13 @@ pub(crate) fn packet_of(
         let asked = asked_tuple(to, dns.is_answer());
         let netns = (*to).netns;
         let key = transaction::key_of(&asked, dns.id, Role::Client, netns);
-        match IN_FLIGHT.get_ptr(&key) {
+        match IN_FLIGHT.get_ptr_mut(&key) {
             Some(query) => {
+                // Where it ended is also where it was seen last.
+                if !dns.is_answer() && !entry.is_null() {
+                    (*query).left_as = dns.tuple;
+                    (*query).conntrack_info = 1 + conntrack::info(skb);
+                }
                 (*to).has_query = 1;
                 (*to).query = *query;
             }

@@ -310,8 +310,9 @@ fn fact_evidence(fact: &Fact, identify: &mut dyn Identify, clock: &Clock) -> Evi
                 backend.weight.unwrap_or(0)
             )
         }
-        FactKind::Stray => {
+        FactKind::Stray { from_ipvs } => {
             put("kind", json!("stray-answer"));
+            put("from_ipvs", json!(from_ipvs));
             let owner = packet.owner.unwrap_or_default();
             put("socket_owner", json!(identify.owner(owner)));
             format!("{} reached a socket that did not ask that address", packet.tuple)

@@ -263,6 +263,8 @@ pub enum DroppedBy {
     Backlog,
     /// Routing found no way.
     Routing,
+    /// IPVS could not send it on to its real server.
+    IpvsTransmit,
     /// The next hop's link-layer address could not be found out.
     Neighbour,
     /// The packet was not valid there.
@@ -329,7 +331,10 @@ pub enum FactKind {
         errno: i32,
     },
     /// A socket got an answer that nobody there waits for.
-    Stray,
+    Stray {
+        /// Whether it came from the address of an IPVS service.
+        from_ipvs: bool,
+    },
 }
 
 /// One thing that happened to one DNS packet.

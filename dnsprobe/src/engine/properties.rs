@@ -106,6 +106,7 @@ fn dropped_by() -> impl Strategy<Value = DroppedBy> {
         DroppedBy::TrafficControl,
         DroppedBy::Backlog,
         DroppedBy::Routing,
+        DroppedBy::IpvsTransmit,
         DroppedBy::Neighbour,
         DroppedBy::Validation,
         DroppedBy::Other,
@@ -154,7 +155,7 @@ fn any_kind() -> BoxedStrategy<FactKind> {
         1 => real_server.clone().prop_map(|backend| FactKind::IpvsDraining { backend }),
         1 => (option::of(real_server), any::<bool>())
             .prop_map(|(backend, no_backend)| FactKind::IpvsDrop { backend, no_backend }),
-        2 => Just(FactKind::Stray),
+        2 => Just(FactKind::Stray { from_ipvs: false }),
     ]
     .boxed()
 }

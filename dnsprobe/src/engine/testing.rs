@@ -185,6 +185,9 @@ pub(super) fn device_queue_drop() -> FactKind {
     drop_by(DroppedBy::TrafficControl, "QDISC_DROP", "__dev_queue_xmit+0x7d1")
 }
 
+/// An answer that nobody waits for.
+pub(super) const STRAY: FactKind = FactKind::Stray { from_ipvs: false };
+
 /// A drop that says nothing.
 pub(super) fn unknown_drop() -> FactKind {
     drop_by(DroppedBy::Other, "SOMETHING", "skb_release+0x1")

@@ -3,7 +3,7 @@
 
 use super::{
     testing::{
-        ASKER, Bench, CONFIRMED, ID, MS, Names, PORT_UNREACHABLE, SECOND, SENT, answer_fact,
+        ASKER, Bench, CONFIRMED, ID, MS, Names, PORT_UNREACHABLE, SECOND, SENT, STRAY, answer_fact,
         backend, clash, client, clock, device, device_queue_drop, entry, fact, ipvs_drop,
         lost_clash, netfilter_drop, no_socket, query, query_to, question, queue_full,
         resolved_clash, service, tuple, verdict,
@@ -98,7 +98,7 @@ fn a_near_miss_without_a_socket_belongs_to_the_winner_of_the_same_socket_or_to_n
 fn a_near_miss_still_explains_the_late_answer_of_its_query() {
     let mut bench = Bench::new();
     bench.fact(resolved_clash());
-    bench.fact(answer_fact(FactKind::Stray, backend(2)).at(SENT + 2 * SECOND));
+    bench.fact(answer_fact(STRAY, backend(2)).at(SENT + 2 * SECOND));
     assert_eq!(bench.expire(query()).cause, Cause::ConntrackClashLateAnswer);
 }
 
@@ -217,7 +217,7 @@ fn another_facts_entry_tells_whose_translated_packet_it_was() {
 
 #[test]
 fn an_answer_that_came_in_as_a_flow_of_its_own_still_belongs_to_its_query() {
-    let mut stray = answer_fact(FactKind::Stray, backend(2)).at(SENT + 2 * SECOND);
+    let mut stray = answer_fact(STRAY, backend(2)).at(SENT + 2 * SECOND);
     let own_flow = tuple(backend(2), client());
     let reply = tuple(client(), backend(2));
     stray.packet.conntrack = Some(ConntrackEntry { original: own_flow, reply, status: CONFIRMED });
@@ -273,7 +273,7 @@ fn of_two_servers_asked_with_one_id_the_clashed_one_gets_the_late_answer() {
     for first in [10, 11] {
         let mut bench = Bench::new();
         bench.fact(resolved_clash());
-        bench.fact(answer_fact(FactKind::Stray, backend(2)).at(SENT + 2 * SECOND));
+        bench.fact(answer_fact(STRAY, backend(2)).at(SENT + 2 * SECOND));
         for last in [first, 21 - first] {
             let cause = bench.expire(query_to(service(last))).cause;
             let expected =

@@ -65,7 +65,9 @@ pub(crate) fn decode(record: &[u8], context: &mut Context<'_>) -> Option<Observa
         }
         EventKind::Stray => {
             let raw: Packet = read(record)?;
-            fact(&raw, FactKind::Stray, context)
+            let from = &raw.tuple;
+            let from_ipvs = context.ipvs.is_service(socket(&from.source, from.source_port));
+            fact(&raw, FactKind::Stray { from_ipvs }, context)
         }
         EventKind::Drop => {
             let raw: Drop = read(record)?;
@@ -281,7 +283,7 @@ fn in_flight(id: QueryId, role: Role, query: &InFlight, devices: &mut Devices) -
         middle_ns: (query.middle_ns != 0).then_some(query.middle_ns),
         answer_flags: (query.state == state::ANSWERED).then_some(query.answer_flags),
         answer: None,
-        translation: device.is_some().then(|| translation(query)),
+        translation: translation(query),
         device,
         at_server: None,
         other_answer_ns: None,
@@ -290,15 +292,15 @@ fn in_flight(id: QueryId, role: Role, query: &InFlight, devices: &mut Devices) -
     }
 }
 
-/// The packet as the last device took it.
-fn translation(query: &InFlight) -> Translation {
+/// The packet as it was seen last.
+fn translation(query: &InFlight) -> Option<Translation> {
     /// 1 + `IP_CT_ESTABLISHED`, include/uapi/linux/netfilter/nf_conntrack_common.h.
     const ESTABLISHED: u32 = 1;
-    Translation {
+    (query.left_as != RawTuple::default()).then(|| Translation {
         tuple: tuple(&query.left_as),
         established: query.conntrack_info == ESTABLISHED,
         backend: BackendState::Unknown,
-    }
+    })
 }
 
 pub(crate) fn question(raw: &Raw) -> Option<Question> {

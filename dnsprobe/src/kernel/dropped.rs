@@ -107,6 +107,8 @@ fn by_place(location: &str, callers: &[String], has_reasons: bool) -> DroppedBy 
         }
         // net/ipv4/route.c, net/ipv6/route.c.
         "ip_error" | "ip6_pkt_drop" => DroppedBy::Routing,
+        // net/netfilter/ipvs/ip_vs_xmit.c.
+        "ip_vs_nat_xmit" | "ip_vs_nat_xmit_v6" => DroppedBy::IpvsTransmit,
         _ if has_reasons => DroppedBy::Other,
         // net/netfilter/core.c.
         "nf_hook_slow" => DroppedBy::Netfilter,

@@ -16,7 +16,7 @@ pub(super) fn decide(timeline: &Timeline<'_>) -> Option<Decision> {
     }
     let (decisive, from) = timeline.find(|fact| {
         let packet = &fact.packet;
-        (matches!(fact.kind, FactKind::Stray)
+        (matches!(fact.kind, FactKind::Stray { .. })
             && packet.is_answer
             && packet.tuple.source != query.id.server)
             .then_some(packet.tuple.source)
@@ -39,11 +39,11 @@ mod tests {
     use super::*;
     use crate::engine::BackendState;
     use crate::engine::testing::{
-        Case, SENT, answer_fact, backend, left_as, resolved_clash, service,
+        Case, SENT, STRAY, answer_fact, backend, left_as, resolved_clash, service,
     };
 
     fn alien() -> Case {
-        Case::of([answer_fact(FactKind::Stray, backend(2))])
+        Case::of([answer_fact(STRAY, backend(2))])
     }
 
     #[test]
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn an_answer_from_the_right_address_is_not() {
-        let case = Case::of([answer_fact(FactKind::Stray, service(10))]);
+        let case = Case::of([answer_fact(STRAY, service(10))]);
         assert_eq!(decide(&case.timeline()), None);
     }
 

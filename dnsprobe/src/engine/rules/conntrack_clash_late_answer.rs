@@ -22,7 +22,7 @@ pub(super) fn decide(timeline: &Timeline<'_>) -> Option<Decision> {
     let clash_ns = timeline.facts[clash].packet.at_ns;
     let (decisive, ()) = timeline.find(|fact| {
         let packet = &fact.packet;
-        let refused = matches!(fact.kind, FactKind::Stray | FactKind::Drop { .. });
+        let refused = matches!(fact.kind, FactKind::Stray { .. } | FactKind::Drop { .. });
         (refused
             && packet.is_answer
             && packet.tuple.source == backend
@@ -46,7 +46,7 @@ pub(super) fn decide(timeline: &Timeline<'_>) -> Option<Decision> {
 mod tests {
     use super::*;
     use crate::engine::testing::{
-        Case, MS, SECOND, SENT, answer_fact, backend, lost_clash, netfilter_drop, no_socket,
+        Case, MS, SECOND, SENT, STRAY, answer_fact, backend, lost_clash, netfilter_drop, no_socket,
         queue_full, resolved_clash, service,
     };
 
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn an_untranslated_answer_over_a_second_after_a_resolved_clash_is_proof() {
-        let decision = decide(&late(FactKind::Stray, 1_200 * MS).timeline()).unwrap();
+        let decision = decide(&late(STRAY, 1_200 * MS).timeline()).unwrap();
         assert_eq!(decision.cause, Cause::ConntrackClashLateAnswer);
         assert_eq!(decision.decisive, Some(1));
         assert_eq!(
@@ -69,8 +69,8 @@ mod tests {
 
     #[test]
     fn the_entry_lives_for_one_second_less_one_tick() {
-        assert!(decide(&late(FactKind::Stray, ENTRY_LIFE_NS).timeline()).is_some());
-        assert!(decide(&late(FactKind::Stray, ENTRY_LIFE_NS - 1).timeline()).is_none());
+        assert!(decide(&late(STRAY, ENTRY_LIFE_NS).timeline()).is_some());
+        assert!(decide(&late(STRAY, ENTRY_LIFE_NS - 1).timeline()).is_none());
     }
 
     #[test]
@@ -82,20 +82,20 @@ mod tests {
 
     #[test]
     fn without_a_clash_a_stray_answer_is_something_else() {
-        let case = Case::of([answer_fact(FactKind::Stray, backend(2)).at(SENT + 2 * SECOND)]);
+        let case = Case::of([answer_fact(STRAY, backend(2)).at(SENT + 2 * SECOND)]);
         assert_eq!(case.cause(), Cause::AnswerMismatch);
     }
 
     #[test]
     fn an_answer_from_elsewhere_is_not_the_clashed_entrys() {
-        let stray = answer_fact(FactKind::Stray, backend(9)).at(SENT + 2 * SECOND);
+        let stray = answer_fact(STRAY, backend(9)).at(SENT + 2 * SECOND);
         assert_eq!(Case::of([resolved_clash(), stray]).cause(), Cause::Unexplained);
     }
 
     #[test]
     fn without_translation_nothing_can_come_untranslated() {
         let direct = resolved_clash().tracked(service(10), service(10));
-        let answer = answer_fact(FactKind::Stray, service(10)).at(SENT + 2 * SECOND);
+        let answer = answer_fact(STRAY, service(10)).at(SENT + 2 * SECOND);
         assert_eq!(decide(&Case::of([direct, answer]).timeline()), None);
     }
 
@@ -106,14 +106,14 @@ mod tests {
 
     #[test]
     fn an_unresolved_clash_is_a_clash_however_late_an_answer_comes() {
-        let stray = answer_fact(FactKind::Stray, backend(2)).at(SENT + 2 * SECOND);
+        let stray = answer_fact(STRAY, backend(2)).at(SENT + 2 * SECOND);
         assert_eq!(Case::of([lost_clash(), stray]).cause(), Cause::ConntrackClash);
     }
 
     #[test]
     fn no_moment_is_too_late_to_be_compared() {
         let clash = resolved_clash().at(u64::MAX);
-        let stray = answer_fact(FactKind::Stray, backend(2)).at(SENT);
+        let stray = answer_fact(STRAY, backend(2)).at(SENT);
         assert_eq!(decide(&Case::of([clash, stray]).timeline()), None);
     }
 }

@@ -100,7 +100,7 @@ fn unexplained(timeline: &Timeline<'_>) -> Decision {
         Some(FactKind::IpvsDrop { .. }) => {
             "IPVS dropped it, for a reason that was not seen".to_owned()
         }
-        Some(FactKind::Stray) => "an answer came from an address it did not ask".to_owned(),
+        Some(FactKind::Stray { .. }) => "an answer came from an address it did not ask".to_owned(),
         Some(FactKind::Unreachable { icmp_type, icmp_code }) => {
             format!("ICMP error type {icmp_type} code {icmp_code} answered it")
         }
@@ -133,18 +133,23 @@ impl<'a> Timeline<'a> {
     /// somebody who is gone: no socket, no neighbour, no route, a device that is
     /// down. Nothing at all counts too.
     fn only_dead_ends(&self) -> bool {
+        // Where drops have no reasons, an ICMP error says what its packet met.
+        let unreachable =
+            self.facts.iter().any(|fact| matches!(fact.kind, FactKind::Unreachable { .. }));
+        let is_dead_end = |by: DroppedBy| match by {
+            DroppedBy::NoSocket
+            | DroppedBy::Neighbour
+            | DroppedBy::Routing
+            | DroppedBy::IpvsTransmit
+            | DroppedBy::TrafficControl => true,
+            DroppedBy::Other => unreachable,
+            DroppedBy::Netfilter | DroppedBy::Backlog | DroppedBy::Validation => false,
+        };
         self.facts.iter().all(|fact| {
             !fact.packet.is_answer
                 && match &fact.kind {
                     FactKind::Drop { by, queue_full, .. } => {
-                        queue_full.is_none()
-                            && matches!(
-                                by,
-                                DroppedBy::NoSocket
-                                    | DroppedBy::Neighbour
-                                    | DroppedBy::Routing
-                                    | DroppedBy::TrafficControl
-                            )
+                        queue_full.is_none() && is_dead_end(*by)
                     }
                     FactKind::Unreachable { .. } | FactKind::IpvsDraining { .. } => true,
                     _ => false,
@@ -212,9 +217,9 @@ mod tests {
     use super::*;
     use crate::engine::BackendState;
     use crate::engine::testing::{
-        Case, SECOND, SENT, UNKNOWN_IPVS_DROP, answer_fact, at_server, backend, device, draining,
-        drop_by, fact, ipvs_drop, left_as, lost_clash, netfilter_drop, no_socket, queue_full,
-        resolved_clash, service, table_full, unknown_drop,
+        Case, SECOND, SENT, STRAY, UNKNOWN_IPVS_DROP, answer_fact, at_server, backend, device,
+        draining, drop_by, fact, ipvs_drop, left_as, lost_clash, netfilter_drop, no_socket,
+        queue_full, resolved_clash, service, table_full, unknown_drop,
     };
 
     fn summary(facts: impl IntoIterator<Item = Fact>) -> String {
@@ -267,7 +272,7 @@ mod tests {
         if let FactKind::Clash { ipvs, .. } = &mut conflict.kind {
             *ipvs = true;
         }
-        let late = answer_fact(FactKind::Stray, backend(2)).at(SENT + 2 * SECOND);
+        let late = answer_fact(STRAY, backend(2)).at(SENT + 2 * SECOND);
         let dropped = |by| Case::of([fact(drop_by(by, "WHY", "somewhere+0x1"))]);
         let mut seen: Vec<Cause> = [
             Case::of([lost_clash()]),
@@ -291,7 +296,7 @@ mod tests {
             dropped(DroppedBy::Validation),
             Case::of([fact(FactKind::SendFailed { errno: 11 })]),
             Case::of([answer_fact(no_socket(), service(10))]),
-            Case::of([answer_fact(FactKind::Stray, backend(2))]),
+            Case::of([answer_fact(STRAY, backend(2))]),
             Case::of([]),
             silent,
             taken,

@@ -34,7 +34,8 @@ mod tests {
     use super::*;
     use crate::engine::FactKind;
     use crate::engine::testing::{
-        Case, MS, SENT, answer_fact, backend, device, device_queue_drop, fact, resolved_clash,
+        Case, MS, SENT, STRAY, answer_fact, backend, device, device_queue_drop, fact,
+        resolved_clash,
     };
 
     fn left() -> Case {
@@ -66,7 +67,7 @@ mod tests {
     fn any_fact_breaks_the_silence() {
         let facts = [
             resolved_clash(),
-            answer_fact(FactKind::Stray, backend(2)),
+            answer_fact(STRAY, backend(2)),
             fact(device_queue_drop()),
             fact(FactKind::ConfirmDrop),
         ];

@@ -270,7 +270,7 @@ fn a_stray_answer_keeps_everything_of_its_packet() {
     raw.tuple = raw_tuple(3, 1);
     raw.has_query = 1;
     let Fact { packet, kind } = Room::new().fact(bytes(&raw));
-    assert!(matches!(kind, FactKind::Stray));
+    assert!(matches!(kind, FactKind::Stray { from_ipvs: false }));
     assert_eq!((packet.at_ns, packet.cpu, packet.id), (AT_NS, 3, 4660));
     assert!(packet.is_answer);
     assert_eq!(text(packet.tuple), "udp 10.0.0.3:40003 -> 10.0.0.1:53");
