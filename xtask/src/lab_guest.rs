@@ -32,23 +32,46 @@ pub(crate) struct LabGuest {
     pub(crate) out: PathBuf,
 }
 
-/// Where a guest's lines go.
+/// Where the guests' lines go, each with the time since the start in front.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Lines {
-    /// Our stdout.
-    Out,
-    /// Our stderr, with the time since then in front.
-    Timed(Instant),
+pub(crate) struct Lines {
+    start: Instant,
+    stream: Stream,
 }
 
+#[derive(Debug, Clone, Copy)]
+enum Stream {
+    Out,
+    Err,
+}
+
+/// A line that `lab` printed, and when, since [`Lines`] began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Printed {
+    pub(crate) at: Duration,
+    pub(crate) line: String,
+}
+
+/// The lines of one guest, shared with whoever reads them.
+pub(crate) type Kept = Arc<Mutex<Vec<Printed>>>;
+
 impl Lines {
+    /// To our stdout.
+    pub(crate) fn out() -> Self {
+        Self { start: Instant::now(), stream: Stream::Out }
+    }
+
+    /// To our stderr.
+    pub(crate) fn err(start: Instant) -> Self {
+        Self { start, stream: Stream::Err }
+    }
+
     /// One line about a guest.
     pub(crate) fn say(self, label: &str, line: &str) {
-        match self {
-            Self::Out => println!("[{label}] {line}"),
-            Self::Timed(start) => {
-                eprintln!("{:5.0} s [{label}] {line}", start.elapsed().as_secs_f64());
-            }
+        let time = self.start.elapsed().as_secs();
+        match self.stream {
+            Stream::Out => println!("{time:4} s [{label}] {line}"),
+            Stream::Err => eprintln!("{time:4} s [{label}] {line}"),
         }
     }
 }
@@ -56,12 +79,7 @@ impl Lines {
 impl LabGuest {
     /// Boots, runs, passes the output on. The lines that `lab` printed are kept
     /// in `printed`.
-    pub(crate) fn run(
-        &self,
-        workspace: &Workspace,
-        lines: Lines,
-        printed: &Arc<Mutex<Vec<String>>>,
-    ) -> Result<Ended> {
+    pub(crate) fn run(&self, workspace: &Workspace, lines: Lines, printed: &Kept) -> Result<Ended> {
         lines.say(&self.label, &format!("booting {}", self.kernel.release));
         let command = ["lab".to_owned()].into_iter().chain(self.arguments.iter().cloned());
         let guest = Guest {
@@ -117,11 +135,11 @@ struct Prefixed {
     label: String,
     lines: Lines,
     partial: Vec<u8>,
-    keep: Option<Arc<Mutex<Vec<String>>>>,
+    keep: Option<Kept>,
 }
 
 impl Prefixed {
-    fn new(label: &str, lines: Lines, keep: Option<Arc<Mutex<Vec<String>>>>) -> Self {
+    fn new(label: &str, lines: Lines, keep: Option<Kept>) -> Self {
         Self { label: label.to_owned(), lines, partial: Vec::new(), keep }
     }
 
@@ -129,7 +147,8 @@ impl Prefixed {
         let line = String::from_utf8_lossy(bytes).into_owned();
         self.lines.say(&self.label, &line);
         if let Some(keep) = &self.keep {
-            keep.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            let at = self.lines.start.elapsed();
+            keep.lock().unwrap_or_else(PoisonError::into_inner).push(Printed { at, line });
         }
     }
 }
@@ -164,12 +183,14 @@ mod tests {
     #[test]
     fn lines_are_put_together_from_pieces() {
         let kept = Arc::new(Mutex::new(Vec::new()));
-        let mut writer = Prefixed::new("6.12", Lines::Out, Some(Arc::clone(&kept)));
+        let mut writer = Prefixed::new("6.12", Lines::out(), Some(Arc::clone(&kept)));
         for piece in ["a", "b\nc", "\n", "end"] {
             writer.write_all(piece.as_bytes()).unwrap();
         }
         drop(writer);
-        assert_eq!(*kept.lock().unwrap(), ["ab", "c", "end"]);
+        let kept = kept.lock().unwrap();
+        let lines: Vec<&str> = kept.iter().map(|printed| printed.line.as_str()).collect();
+        assert_eq!(lines, ["ab", "c", "end"]);
     }
 
     #[test]

@@ -140,12 +140,24 @@ pub struct ListArgs {
     /// Only the names of those that run when none is named, one per line.
     #[arg(long)]
     names: bool,
+    /// With --names: without those whose outcome does not depend on the kernel.
+    #[arg(long, requires = "names")]
+    of_kernels: bool,
+    /// With --names: the pending ones too.
+    #[arg(long, requires = "names")]
+    pending: bool,
 }
 
 /// Names, kernels and what happens.
 pub fn list(args: &ListArgs) {
     if args.names {
-        scenarios::ALL.iter().for_each(|scenario| println!("{}", scenario.name));
+        let pending = if args.pending { scenarios::PENDING } else { &[] };
+        scenarios::ALL
+            .iter()
+            .chain(pending)
+            .map(|scenario| scenario.name)
+            .filter(|name| !args.of_kernels || !scenarios::SAME_ON_EVERY_KERNEL.contains(name))
+            .for_each(|name| println!("{name}"));
         return;
     }
     let pending = scenarios::PENDING.iter().map(|scenario| (scenario, " (pending: by name only)"));

@@ -209,9 +209,33 @@ pub const PENDING: &[Scenario] = &[
     resolver_retry::SCENARIO,
 ];
 
+/// Scenarios that use no hook or kernel path which another one does not use, so
+/// that one kernel tells for all: `cargo xtask test` runs them on that one only.
+pub const SAME_ON_EVERY_KERNEL: &[&str] = &[
+    "musl-two-nameservers",
+    "trace",
+    "conntrack-clash-musl",
+    "fault-under-load",
+    "three-causes",
+    "fault-in-window",
+    "forwarding-proxy",
+    "loopback-stub",
+    "node-local-cache",
+    "same-id",
+    "resolver-retry",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_one_kernel_tells_for_all_exists() {
+        for name in SAME_ON_EVERY_KERNEL {
+            let mut all = ALL.iter().chain(PENDING);
+            assert!(all.any(|scenario| scenario.name == *name), "{name}");
+        }
+    }
 
     #[test]
     fn older_kernels_are_refused_with_the_reason() {

@@ -66,11 +66,11 @@ pub(super) fn run(
         out,
     };
     let printed = Arc::new(Mutex::new(Vec::new()));
-    let ended = guest.run(workspace, Lines::Timed(started), &printed)?;
+    let ended = guest.run(workspace, Lines::err(started), &printed)?;
     ended.explain(workspace, started.elapsed());
     let printed = printed.lock().unwrap_or_else(PoisonError::into_inner);
     for line in printed.iter().rev().take(1) {
-        println!("{line}");
+        println!("{}", line.line);
     }
     Ok(ExitCode::from(ended.code()))
 }

@@ -144,15 +144,16 @@ fn write(file: &Path, text: &str) -> Result<()> {
 /// The scenarios to run: all of the lab, or those chosen.
 fn scenario_names(workspace: &Workspace, chosen: &[String]) -> Result<Vec<String>> {
     let lab = workspace.release_binary("lab");
-    let list = shell::output(Command::new(lab).args(["list", "--names"]))?;
-    let all: Vec<String> = list.lines().map(str::to_owned).collect();
-    if chosen.is_empty() {
-        return Ok(all);
+    let mut command = Command::new(lab);
+    command.args(["list", "--names"]);
+    if !chosen.is_empty() {
+        command.arg("--pending");
     }
+    let all: Vec<String> = shell::output(&mut command)?.lines().map(str::to_owned).collect();
     for name in chosen {
         ensure!(all.contains(name), "there is no scenario {name}; `lab list` shows them");
     }
-    Ok(chosen.to_vec())
+    Ok(if chosen.is_empty() { all } else { chosen.to_vec() })
 }
 
 fn source(workspace: &Workspace) -> Result<Source> {

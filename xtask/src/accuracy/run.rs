@@ -30,7 +30,7 @@ pub(super) fn all(
     for series in series {
         kernels.push((series, vm::find_kernel(workspace, series)?));
     }
-    let lines = Lines::Timed(started);
+    let lines = Lines::err(started);
     let results = two_at_a_time(kernels.len(), |index| {
         let (series, kernel) = &kernels[index];
         let mut job = Job::new(workspace, series, kernel, names);

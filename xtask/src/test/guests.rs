@@ -1,123 +1,208 @@
-//! The lab on each guest kernel.
+//! The lab on each guest kernel: every scenario on one kernel, and on the others
+//! those whose outcome could be another there. What is left out counts as
+//! skipped; `cargo xtask accuracy` runs all on all.
 
+use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use super::tally::Tally;
-use crate::lab_guest::{LabGuest, Lines, two_at_a_time};
+use crate::lab_guest::{Kept, LabGuest, Lines, Printed, two_at_a_time};
 use crate::progress::seconds;
 use crate::setup::GuestKernel;
+use crate::shell;
 use crate::vm::{self, End};
 use crate::workspace::Workspace;
 
 const LIMIT: Duration = Duration::from_secs(25 * 60);
+/// The slowest scenarios that are named.
+const SLOWEST: usize = 5;
 
 /// What to run in the guests.
 #[derive(Debug)]
 pub(super) struct Plan<'a> {
     pub(super) kernels: &'a [String],
-    /// All when empty.
+    /// Chosen by name; when empty, all on one kernel and a selection on the
+    /// others.
     pub(super) scenarios: &'a [String],
+    /// All on all kernels.
+    pub(super) whole: bool,
 }
 
-/// The scenario that compares latencies with the client's own. It needs a clock
-/// that a busy machine cannot disturb, so it has a guest of its own in which
-/// instructions are the clock.
-const EXACT_CLOCK: &str = "latency";
-
-/// One guest to run.
+/// One guest to run. Its clock counts instructions, so that a busy machine
+/// disturbs nothing and waiting costs nothing.
 #[derive(Debug)]
 struct Job {
     /// What its lines start with.
     label: String,
     kernel: GuestKernel,
-    exact_clock: bool,
     scenarios: Vec<String>,
+    /// Scenarios that are left out on this kernel.
+    left_out: usize,
 }
 
 impl Job {
     fn guest(&self, workspace: &Workspace) -> LabGuest {
-        let mut arguments: Vec<String> = ["run", "--out", "/out"].map(str::to_owned).to_vec();
-        if self.exact_clock {
-            arguments.push("--exact-clock".to_owned());
-        }
+        let mut arguments: Vec<String> =
+            ["run", "--exact-clock", "--out", "/out"].map(str::to_owned).to_vec();
         for scenario in &self.scenarios {
             arguments.push("--scenario".to_owned());
             arguments.push(scenario.clone());
         }
-        let directory = format!("test-{}", self.label.replace(' ', "-"));
         LabGuest {
             label: self.label.clone(),
             kernel: self.kernel.clone(),
-            exact_clock: self.exact_clock,
+            exact_clock: true,
             limit: LIMIT,
             arguments,
-            out: workspace.target().join("vm").join(directory),
+            out: workspace.target().join("vm").join(format!("test-{}", self.label)),
         }
     }
 }
 
-/// The guests of a plan: per kernel the scenarios, and the one that needs an
-/// exact clock.
-fn jobs(version: &str, kernel: &GuestKernel, scenarios: &[String]) -> Vec<Job> {
-    let (exact, others): (Vec<String>, Vec<String>) =
-        scenarios.iter().cloned().partition(|name| name == EXACT_CLOCK);
-    let mut jobs = Vec::new();
-    if scenarios.is_empty() || !others.is_empty() {
-        let label = version.to_owned();
-        jobs.push(Job { label, kernel: kernel.clone(), exact_clock: false, scenarios: others });
+/// The scenarios of the lab.
+struct Scenarios {
+    all: Vec<String>,
+    /// Those whose outcome could depend on the kernel.
+    of_kernels: Vec<String>,
+}
+
+impl Scenarios {
+    fn list(workspace: &Workspace) -> Result<Self> {
+        let names = |arguments: &[&str]| {
+            let mut lab = Command::new(workspace.release_binary("lab"));
+            let list = shell::output(lab.args(["list", "--names"]).args(arguments))?;
+            anyhow::Ok(list.lines().map(str::to_owned).collect())
+        };
+        Ok(Self { all: names(&[])?, of_kernels: names(&["--of-kernels"])? })
     }
-    if scenarios.is_empty() || !exact.is_empty() {
-        jobs.push(Job {
-            label: format!("{version} {EXACT_CLOCK}"),
-            kernel: kernel.clone(),
-            exact_clock: true,
-            scenarios: vec![EXACT_CLOCK.to_owned()],
-        });
+
+    /// What runs on a kernel.
+    fn on(&self, version: &str, plan: &Plan<'_>) -> Vec<String> {
+        if !plan.scenarios.is_empty() {
+            return plan.scenarios.to_vec();
+        }
+        // A kernel chosen alone is meant to run everything.
+        let everything = plan.whole || version == vm::DEFAULT_KERNEL || plan.kernels.len() == 1;
+        if everything { self.all.clone() } else { self.of_kernels.clone() }
     }
-    jobs
 }
 
 /// The tally of each guest, in the order of the plan.
 pub(super) fn run(workspace: &Workspace, plan: &Plan<'_>) -> Result<Vec<(String, Tally)>> {
-    let mut all = Vec::new();
+    let listed = Scenarios::list(workspace)?;
+    let mut jobs = Vec::new();
     for version in plan.kernels {
         let kernel = vm::find_kernel(workspace, version)?;
-        all.extend(jobs(version, &kernel, plan.scenarios));
+        let scenarios = listed.on(version, plan);
+        let wanted = if plan.scenarios.is_empty() { listed.all.len() } else { scenarios.len() };
+        let left_out = wanted - scenarios.len();
+        jobs.push(Job { label: version.clone(), kernel, scenarios, left_out });
     }
-    let tallies = two_at_a_time(all.len(), |index| lab(workspace, &all[index]));
-    Ok(all.into_iter().map(|job| job.label).zip(tallies).collect())
+    // The longest first, so that the machine is not left with one guest.
+    jobs.sort_by_key(|job| std::cmp::Reverse(job.scenarios.len()));
+    let lines = Lines::out();
+    let tallies = two_at_a_time(jobs.len(), |index| lab(workspace, &jobs[index], lines));
+    Ok(jobs.into_iter().map(|job| job.label).zip(tallies).collect())
 }
 
 /// Runs the lab in one guest. A guest that does not boot gets a second chance,
 /// because that says nothing about dnsprobe; a failed scenario does not.
-fn lab(workspace: &Workspace, job: &Job) -> Tally {
-    let label = &job.label;
+fn lab(workspace: &Workspace, job: &Job, lines: Lines) -> Tally {
     let started = Instant::now();
+    let say = |line: &str| lines.say(&job.label, line);
     for attempt in 1..=2 {
-        let printed = Arc::new(Mutex::new(Vec::new()));
-        let guest = job.guest(workspace);
-        let ended = match guest.run(workspace, Lines::Out, &printed) {
+        let printed: Kept = Arc::new(Mutex::new(Vec::new()));
+        let ended = match job.guest(workspace).run(workspace, lines, &printed) {
             Ok(ended) => ended,
             Err(error) => {
-                println!("[{label}] FAIL  {error:#}");
+                say(&format!("FAIL  {error:#}"));
                 return Tally::FAILED;
             }
         };
         ended.explain(workspace, started.elapsed());
         if ended.end == End::NeverStarted && attempt == 1 {
-            println!("[{label}] the guest did not boot; once more");
+            say("the guest did not boot; once more");
             continue;
         }
-        let lines = printed.lock().unwrap_or_else(PoisonError::into_inner);
-        let counted = lines.iter().rev().find_map(|line| Tally::from_lab(line));
+        let printed = printed.lock().unwrap_or_else(PoisonError::into_inner);
+        let counted = printed.iter().rev().find_map(|printed| Tally::from_lab(&printed.line));
         if counted.is_none() {
-            println!("[{label}] FAIL  the lab ended without a summary");
+            say("FAIL  the lab ended without a summary");
         }
-        println!("[{label}] ended after {}", seconds(started.elapsed()));
-        return Tally::of_runner(counted, ended.code() == 0);
+        say(&format!("ended after {}; slowest: {}", seconds(started.elapsed()), slowest(&printed)));
+        let mut tally = Tally::of_runner(counted, ended.code() == 0);
+        if job.left_out > 0 {
+            say(&format!(
+                "skip  {} scenarios whose outcome does not depend on the kernel; \
+                 `cargo xtask accuracy` runs them here",
+                job.left_out
+            ));
+            tally += Tally::skipped(job.left_out);
+        }
+        return tally;
     }
     Tally::FAILED
+}
+
+/// The scenarios that took longest by this machine's clock.
+fn slowest(printed: &[Printed]) -> String {
+    let mut times: Vec<(u64, &str)> = printed
+        .windows(2)
+        .filter_map(|pair| {
+            let [before, after] = pair else { return None };
+            let rest = ["ok    ", "FAIL  "].iter().find_map(|end| after.line.strip_prefix(end))?;
+            let name = rest.split([' ', ':']).next()?;
+            Some(((after.at - before.at).as_secs(), name))
+        })
+        .collect();
+    times.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
+    let told: Vec<String> =
+        times.iter().take(SLOWEST).map(|(time, name)| format!("{name} {time} s")).collect();
+    told.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scenarios() -> Scenarios {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Scenarios { all: names(&["a", "b", "c"]), of_kernels: names(&["b"]) }
+    }
+
+    fn on(version: &str, kernels: &[&str], chosen: &[&str], whole: bool) -> Vec<String> {
+        let owned = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        let (kernels, scenarios_chosen) = (owned(kernels), owned(chosen));
+        let plan = Plan { kernels: &kernels, scenarios: &scenarios_chosen, whole };
+        scenarios().on(version, &plan)
+    }
+
+    #[test]
+    fn one_kernel_runs_everything_and_the_others_a_selection() {
+        assert_eq!(on("6.12", &["5.10", "6.12"], &[], false), ["a", "b", "c"]);
+        assert_eq!(on("5.10", &["5.10", "6.12"], &[], false), ["b"]);
+    }
+
+    #[test]
+    fn a_choice_is_kept_on_every_kernel() {
+        assert_eq!(on("5.10", &["5.10", "6.12"], &["c"], false), ["c"]);
+        assert_eq!(on("5.10", &["5.10", "6.12"], &[], true), ["a", "b", "c"]);
+        assert_eq!(on("5.10", &["5.10"], &[], false), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn the_slowest_are_named_by_the_time_between_lines() {
+        let printed = |at, line: &str| Printed { at: Duration::from_secs(at), line: line.into() };
+        let lines = [
+            printed(9, "mini node with 12 pods on kernel 6.12  (3.4 s)"),
+            printed(12, "ok    healthy  (30.1 s)"),
+            printed(12, "skip  latency: why"),
+            printed(20, "FAIL  trace: no  (1.0 s)"),
+            printed(21, "      and more"),
+        ];
+        assert_eq!(slowest(&lines), "trace 8 s, healthy 3 s");
+    }
 }
