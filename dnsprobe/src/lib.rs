@@ -8,6 +8,7 @@
 pub mod command;
 pub mod dns;
 pub mod engine;
+pub mod findings;
 pub mod identity;
 pub mod kernel;
 pub mod messages;

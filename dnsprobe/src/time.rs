@@ -11,6 +11,22 @@ use serde::{Serialize, Serializer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub SystemTime);
 
+impl Timestamp {
+    /// Nanoseconds since the Unix epoch. Differences between two of these are
+    /// differences of kernel time.
+    #[must_use]
+    pub fn unix_ns(self) -> u64 {
+        let since = self.0.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// The moment that lies so many nanoseconds after the Unix epoch.
+    #[must_use]
+    pub fn from_unix_ns(unix_ns: u64) -> Self {
+        Self(SystemTime::UNIX_EPOCH + Duration::from_nanos(unix_ns))
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         humantime::format_rfc3339_micros(self.0).fmt(f)

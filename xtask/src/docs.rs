@@ -25,6 +25,7 @@ const PAGES: &[(&str, Source)] = &[
     ("docs/accuracy.md", Source::Accuracy),
     ("docs/causes.md", Source::Dnsprobe("causes")),
     ("docs/cli.md", Source::Dnsprobe("cli")),
+    ("docs/findings.md", Source::Dnsprobe("findings")),
     ("docs/hooks.md", Source::Dnsprobe("hooks")),
     ("docs/messages.md", Source::Dnsprobe("messages")),
     ("docs/xtask.md", Source::Xtask),

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, which wires the rooms together
 //! and nothing else.
 
+mod diagnose;
 mod doctor;
 mod explain;
 mod privileges;
@@ -17,7 +18,7 @@ use crate::kernel::SessionError;
 
 /// Everything went as asked.
 const EXIT_OK: u8 = 0;
-/// `doctor` found something missing, `explain` recognised nothing.
+/// `diagnose` found a fault, `doctor` something missing, `explain` recognised nothing.
 const EXIT_FOUND: u8 = 1;
 /// The command could not do its work.
 const EXIT_FAILED: u8 = 2;
@@ -37,6 +38,7 @@ Examples:
   dnsprobe top                         per-pod table, refreshed every second
   dnsprobe trace --only-failed         one line per lost query, with its cause
   dnsprobe trace --pod cart-0 -o json  every look-up of one pod, for machines
+  dnsprobe diagnose                    30 seconds, then what is wrong and what to do
   dnsprobe doctor                      what can be seen on this kernel, and how
   dnsprobe explain 'MESSAGE'           what a client's error message is worth"
 )]
@@ -49,6 +51,7 @@ pub struct Cli {
 enum Command {
     Top(top::Options),
     Trace(trace::Options),
+    Diagnose(diagnose::Options),
     Doctor(doctor::Options),
     Explain(explain::Options),
     #[command(hide = true)]
@@ -94,6 +97,7 @@ pub fn run(cli: &Cli) -> ExitCode {
     let result = match &cli.command {
         Command::Top(options) => top::run(options),
         Command::Trace(options) => trace::run(options),
+        Command::Diagnose(options) => diagnose::run(options),
         Command::Doctor(options) => doctor::run(options),
         Command::Explain(options) => explain::run(options),
         Command::GenerateDocs(options) => reference::run(options),

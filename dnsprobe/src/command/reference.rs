@@ -6,7 +6,7 @@ use std::{fmt::Write as _, io::Write as _};
 use clap::{Args, CommandFactory, ValueEnum};
 
 use super::{Cli, EXIT_OK};
-use crate::{engine::Cause, kernel, messages};
+use crate::{engine::Cause, findings, kernel, messages};
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct Options {
@@ -17,6 +17,7 @@ pub(super) struct Options {
 enum Page {
     Cli,
     Causes,
+    Findings,
     Hooks,
     Messages,
 }
@@ -25,6 +26,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
     let text = match options.page {
         Page::Cli => cli(),
         Page::Causes => causes(),
+        Page::Findings => findings::reference(),
         Page::Hooks => kernel::reference(),
         Page::Messages => messages::reference(),
     };

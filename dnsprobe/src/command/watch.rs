@@ -48,6 +48,12 @@ pub(super) trait Handler {
     fn connect_failed(&mut self, _: &ConnectFailure) -> anyhow::Result<()> {
         Ok(())
     }
+    /// It is this late, in kernel time; a few times a second.
+    fn now(&mut self, _: Timestamp) {}
+    /// Whether to wait, after the duration, until queries in flight are decided.
+    fn settles(&self) -> bool {
+        false
+    }
     /// The counters at the end of an interval; `last` when stopping.
     fn snapshot(&mut self, snapshot: &Snapshot, last: bool) -> anyhow::Result<()>;
 }
@@ -146,7 +152,8 @@ impl Watch {
         tick.tick().await;
         // Ten years stand for "until told to stop".
         let end = options.duration.unwrap_or(Duration::from_secs(10 * 365 * 86_400));
-        let end = tokio::time::Instant::now() + end;
+        let mut end = tokio::time::Instant::now() + end;
+        let mut settling = false;
         loop {
             tokio::select! {
                 ready = self.session.wait() => {
@@ -156,13 +163,23 @@ impl Watch {
                 _ = sweep.tick() => {
                     self.drain();
                     self.sweep(options.lost_after, false);
+                    handler.now(self.session.clock().timestamp(now_ns()));
                 }
                 _ = tick.tick(), if every.is_some() => {
                     self.hand_over(handler)?;
                     let snapshot = self.snapshot();
                     handler.snapshot(&snapshot, false)?;
+                    if settling && snapshot.pods.iter().all(|pod| pod.total.in_flight == 0) {
+                        break;
+                    }
                 }
-                () = sleep_until(end) => break,
+                () = sleep_until(end) => {
+                    if settling || !handler.settles() {
+                        break;
+                    }
+                    settling = true;
+                    end += options.lost_after + 2 * SWEEP;
+                }
                 _ = interrupt.recv() => break,
                 _ = terminate.recv() => break,
             }

@@ -10,12 +10,52 @@ use serde::{Serialize, Serializer};
 /// Its printed form is the presentation format of RFC 1035 section 5.1 and
 /// never holds anything but printable ASCII without blanks: every other byte
 /// is printed as `\DDD`, so a name cannot move a cursor or break a line.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(rr::Name);
 
 impl Name {
     pub(super) fn new(name: rr::Name) -> Self {
         Self(name)
+    }
+
+    /// Its labels, from the left; none for the root.
+    pub fn labels(&self) -> impl DoubleEndedIterator<Item = &[u8]> + ExactSizeIterator {
+        self.0.iter()
+    }
+
+    /// How many labels it has.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.labels().len()
+    }
+
+    /// Its first labels, as a name of their own.
+    #[must_use]
+    pub fn leading(&self, labels: usize) -> Self {
+        let mut name = rr::Name::from_labels(self.labels().take(labels)).unwrap_or_default();
+        name.set_fqdn(true);
+        Self(name)
+    }
+
+    /// What is left of it without its first labels.
+    #[must_use]
+    pub fn without_leading(&self, labels: usize) -> Self {
+        Self(self.0.trim_to(self.depth().saturating_sub(labels)))
+    }
+
+    /// What stands in front of `suffix`; `None` unless it is under it.
+    #[must_use]
+    pub fn in_front_of(&self, suffix: &Self) -> Option<Self> {
+        self.is_under(suffix).then(|| self.leading(self.depth() - suffix.depth()))
+    }
+
+    /// How many labels two names have in common from the left, in any case.
+    #[must_use]
+    pub fn common_leading(&self, other: &Self) -> usize {
+        self.labels()
+            .zip(other.labels())
+            .take_while(|(one, other)| one.eq_ignore_ascii_case(other))
+            .count()
     }
 
     /// Whether this name is `suffix` or lies below it. Whole labels are
@@ -136,6 +176,18 @@ mod tests {
         assert!(!name("notcluster.local").is_under(&suffix));
         assert!(!name("local").is_under(&suffix));
         assert!(name("anything").is_under(&name(".")));
+    }
+
+    #[test]
+    fn names_are_taken_apart_at_their_labels() {
+        let full = name("www.example.com.svc.cluster.local.");
+        assert_eq!(full.leading(3), name("www.example.com."));
+        assert_eq!(full.without_leading(3), name("svc.cluster.local."));
+        assert_eq!(full.without_leading(9), name("."));
+        assert_eq!(full.in_front_of(&name("Cluster.Local")), Some(name("www.example.com.svc")));
+        assert_eq!(full.in_front_of(&name("example.com")), None);
+        assert_eq!(full.common_leading(&name("WWW.Example.org.")), 2);
+        assert_eq!(name(".").depth(), 0);
     }
 
     #[test]

@@ -7,13 +7,16 @@ mod evidence;
 mod facts;
 mod node_history;
 mod observation;
+mod pattern;
 #[cfg(test)]
 mod properties;
 mod rules;
+mod significance;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod transaction;
 mod verdict;
 
@@ -26,6 +29,9 @@ pub use observation::{
     AtServer, Backend, BackendState, ConntrackEntry, Device, DroppedBy, Fact, FactKind,
     Observation, PacketSeen, QueryId, QuerySeen, QueueFull, Translation, Tuple, Unanswered,
 };
+pub use pattern::Pattern;
+pub use significance::at_least_by_chance;
+pub use timeline::Timeline;
 pub use transaction::{Parts, Transaction};
 pub use verdict::{Cause, Evidence, Query, Sibling, Verdict};
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::{
     engine::{Transaction, Verdict},
+    findings::Diagnosis,
     stats::Snapshot,
 };
 
@@ -22,6 +23,8 @@ pub enum Record<'a> {
     Transaction(&'a Transaction),
     /// One decided query.
     Verdict(&'a Verdict),
+    /// Everything that `diagnose` found.
+    Diagnosis(&'a Diagnosis),
 }
 
 /// Writes one object and the end of its line.

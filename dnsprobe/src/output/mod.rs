@@ -1,6 +1,7 @@
 //! How results look: text for people, JSON for machines. Takes the results of
 //! the engine and the statistics only, and asks the kernel nothing.
 
+pub mod diagnosis;
 pub mod explanation;
 pub mod json;
 pub mod table;
