@@ -285,6 +285,7 @@ fn blindness(session: &Session) -> Blindness {
         purge: missing(kernel::Role::ConntrackPurge),
         table_full: missing(kernel::Role::ConntrackFull),
         ipvs: missing(kernel::Role::IpvsVerdict),
+        icmp: missing(kernel::Role::NoListener),
         late_sending: session.sees_sending_late(),
         missing: kernel::Role::ALL
             .into_iter()

@@ -59,6 +59,8 @@ pub struct Blindness {
     pub table_full: bool,
     /// IPVS drops are not seen.
     pub ipvs: bool,
+    /// ICMP errors are not seen where the kernel has no drop reasons.
+    pub icmp: bool,
     /// Queries are seen only when a device takes them.
     pub late_sending: bool,
     /// Names of all roles that are missing.

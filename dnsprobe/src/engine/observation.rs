@@ -269,6 +269,8 @@ pub enum DroppedBy {
     Neighbour,
     /// The packet was not valid there.
     Validation,
+    /// UDP's receive function, which gave no reason.
+    UdpReceive,
     /// Something else, or not known.
     Other,
 }

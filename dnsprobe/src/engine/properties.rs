@@ -228,8 +228,9 @@ fn related_fact() -> BoxedStrategy<Fact> {
 }
 
 fn any_blindness() -> impl Strategy<Value = Blindness> {
-    let flags = any::<[bool; 7]>();
-    flags.prop_map(|[drops, transmit, confirm, clash, purge, table_full, ipvs]| Blindness {
+    let flags = any::<[bool; 8]>();
+    flags.prop_map(|[drops, transmit, confirm, clash, purge, table_full, ipvs, icmp]| Blindness {
+        icmp,
         drops,
         transmit,
         confirm,

@@ -101,6 +101,13 @@ fn by_place(location: &str, callers: &[String], has_reasons: bool) -> DroppedBy 
         "ip_rcv_finish_core" | "ip_rcv_core" | "ip_forward" | "ip6_rcv_core" => {
             DroppedBy::Validation
         }
+        // net/ipv4/ip_fragment.c: the rest of a packet did not come in time;
+        // net/ipv4/udp.c: the reader found the checksum wrong.
+        "ip_expire"
+        | "first_packet_length"
+        | "__first_packet_length"
+        | "udp_recvmsg"
+        | "udpv6_recvmsg" => DroppedBy::Validation,
         // net/ipv4/arp.c, net/ipv6/ndisc.c, net/core/neighbour.c.
         "arp_error_report" | "ndisc_error_report" | "neigh_invalidate" | "__neigh_event_send" => {
             DroppedBy::Neighbour
@@ -116,6 +123,10 @@ fn by_place(location: &str, callers: &[String], has_reasons: bool) -> DroppedBy 
         // inlined there; nothing else in them drops an IP packet.
         "__dev_queue_xmit" | "__netif_receive_skb_core" => DroppedBy::TrafficControl,
         "enqueue_to_backlog" => DroppedBy::Backlog,
+        // net/ipv4/ip_output.c: a program on the sender's cgroup said no.
+        "ip_finish_output" | "ip6_finish_output" => DroppedBy::TrafficControl,
+        // net/ipv4/udp.c, net/ipv6/udp.c.
+        "__udp4_lib_rcv" | "__udp6_lib_rcv" => DroppedBy::UdpReceive,
         _ => DroppedBy::Other,
     }
 }
@@ -156,7 +167,9 @@ mod tests {
         assert_eq!(by("neigh_invalidate+0x6c"), DroppedBy::Neighbour);
         assert_eq!(by("ip_error+0x90"), DroppedBy::Routing);
         assert_eq!(by("enqueue_to_backlog+0x1"), DroppedBy::Backlog);
-        assert_eq!(by("__udp4_lib_rcv+0x9f1"), DroppedBy::Other);
+        assert_eq!(by("ip_expire+0x12f"), DroppedBy::Validation);
+        assert_eq!(by("ip_finish_output+0x8f"), DroppedBy::TrafficControl);
+        assert_eq!(by("__udp4_lib_rcv+0x9f1"), DroppedBy::UdpReceive);
         assert_eq!(by("0xffffffff81000000"), DroppedBy::Other);
     }
 

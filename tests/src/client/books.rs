@@ -90,6 +90,8 @@ impl Books {
                 {
                     break;
                 }
+                // An io_uring makes its completions known by a signal.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // Told by ICMP; the answers of other queries may still come.
                 Err(error)
                     if matches!(

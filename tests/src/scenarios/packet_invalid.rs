@@ -1,7 +1,9 @@
 //! `packet-invalid`: packets the kernel finds fault with, each kind against a
 //! pod of its own. The source address does not lead back to where the packet
 //! came from (strict reverse-path filter); a query, and for another pod the
-//! answer, has a wrong UDP checksum; a fragment of a large answer is missing.
+//! answer, has a wrong UDP checksum, which the kernel finds at once in a short
+//! packet and only when the process reads it in a long one; a fragment of a large
+//! answer is missing.
 
 use anyhow::Result;
 
@@ -10,7 +12,9 @@ use super::{Kernels, Outcome, Scenario};
 use crate::client::message::QueryType;
 use crate::client::query;
 use crate::expectation::Expectation;
-use crate::lab::cast::{API, CART, COREDNS_0, COREDNS_1, DNS, TWO_NAMESERVERS, VICTIM, WORKER};
+use crate::lab::cast::{
+    API, CART, COREDNS_0, COREDNS_1, DNS, IPVS_CLIENT, TWO_NAMESERVERS, VICTIM, WEB_V6, WORKER,
+};
 use crate::lab::counters::protocol;
 use crate::lab::firewall::{Balance, Rules};
 use crate::lab::server::BIG_NAME;
@@ -29,6 +33,9 @@ pub(super) const SCENARIO: Scenario = Scenario {
 const CAUSE: &str = "packet-invalid";
 /// An address the node has no route back to the pod for.
 const FOREIGN: &str = "10.244.9.17";
+/// Packets with this name are longer than the 76 bytes up to which the kernel
+/// looks at the checksum at once (CHECKSUM_BREAK, include/linux/skbuff.h).
+const LONG_NAME: &str = "a-name-that-is-long-enough-to-be-looked-at-late.shop.svc.cluster.local.";
 /// The checksum is completed first, for no receiver looks at one that is not;
 /// then the DNS header's count of authority records is changed.
 const CORRUPT: &str = "action csum ip udp pipe action pedit munge offset 36 u8 invert";
@@ -64,19 +71,25 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
             VICTIM.node_device(false)
         ))?,
         on_ingress(node, &WORKER.node_device(false), "matchall", CORRUPT)?,
+        on_ingress(node, &WEB_V6.node_device(false), "matchall", CORRUPT)?,
         on_ingress(node, &server_device, &to(&API), CORRUPT)?,
         node.sysctl_until_dropped("net/ipv4/ipfrag_time=1")?,
     ];
+    node.run(&format!(
+        "tc filter add dev {server_device} ingress protocol ip prio 8 {} {CORRUPT}",
+        to(&IPVS_CLIENT)
+    ))?;
     node.run(&format!(
         "tc filter add dev {server_device} ingress protocol ip prio 9 flower dst_ip {} \
          ip_flags nofirstfrag action drop",
         TWO_NAMESERVERS.address()
     ))?;
-    let counters = || -> Result<[u64; 4]> {
+    let counters = || -> Result<[u64; 5]> {
         Ok([
             protocol(node, "TcpExt", "IPReversePathFilter")?,
             protocol(server, "Udp", "InCsumErrors")?,
             protocol(stage.pod(&API)?.namespace(), "Udp", "InCsumErrors")?,
+            protocol(stage.pod(&IPVS_CLIENT)?.namespace(), "Udp", "InCsumErrors")?,
             protocol(node, "Ip", "ReasmTimeout")?,
         ])
     };
@@ -92,10 +105,18 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
         edns: Some(4096),
         ..few.clone()
     };
-    let clients = [(VICTIM, &few), (WORKER, &few), (API, &few), (TWO_NAMESERVERS, &big)]
-        .map(|(spec, args)| Ok((spec, stage.programs.query(stage.pod(&spec)?, args)?)))
-        .into_iter()
-        .collect::<Result<Vec<_>>>()?;
+    let long = query::Args { name: LONG_NAME.into(), ..few.clone() };
+    let clients = [
+        (VICTIM, &few),
+        (WORKER, &few),
+        (WEB_V6, &long),
+        (API, &long),
+        (IPVS_CLIENT, &few),
+        (TWO_NAMESERVERS, &big),
+    ]
+    .map(|(spec, args)| Ok((spec, stage.programs.query(stage.pod(&spec)?, args)?)))
+    .into_iter()
+    .collect::<Result<Vec<_>>>()?;
 
     let mut expectation = Expectation::default();
     for (spec, client) in clients {
@@ -104,12 +125,17 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     expectation.healthy(&CART.label(), &healthy.report()?)?;
     let observed = watch.finish()?;
     let after = counters()?;
-    let names =
-        ["reverse-path filter", "checksums at the server", "checksums at the client", "reassembly"];
-    let problems = names
+    let counted = [
+        ("reverse-path filter", 4),
+        ("checksums at the server", 8),
+        ("checksums at the client that gets long answers", 4),
+        ("checksums at the client that gets short answers", 4),
+        ("reassembly", 4),
+    ];
+    let problems = counted
         .into_iter()
         .zip(after.into_iter().zip(before))
-        .filter_map(|(name, (after, before))| same(name, after - before, 4))
+        .filter_map(|((name, count), (after, before))| same(name, after - before, count))
         .collect::<Vec<_>>();
     Ok(Outcome::new(expectation, observed).also(problems))
 }

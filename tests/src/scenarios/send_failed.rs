@@ -1,7 +1,7 @@
 //! `send-failed`: the send call itself returns an error that no other cause
 //! explains. The send buffer is full and the socket does not wait; a program
-//! on the pod's cgroup refuses, in the system call or at the way out of the IP
-//! layer; the socket still has an error to tell from the query before.
+//! on the pod's cgroup refuses, before there is a packet; the socket still has
+//! an error to tell from the query before.
 
 use anyhow::Result;
 
@@ -10,7 +10,7 @@ use super::{Kernels, Outcome, Scenario};
 use crate::client::query;
 use crate::expectation::Expectation;
 use crate::lab::cast::{
-    API, CART, COREDNS_0, COREDNS_1, COREDNS_GONE, DNS, IPVS_CLIENT, VICTIM, WORKER,
+    CART, COREDNS_0, COREDNS_1, COREDNS_GONE, DNS, IPVS_CLIENT, VICTIM, WORKER,
 };
 use crate::lab::cgroup_filter::{Place, refuse};
 use crate::lab::counters::protocol;
@@ -36,10 +36,7 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
         &format!("tc qdisc add dev eth0 root {SHAPER}"),
         "tc qdisc delete dev eth0 root",
     )?;
-    let _refusals = [
-        refuse(stage.pod(&WORKER)?.cgroup(), Place::SendMsg)?,
-        refuse(stage.pod(&API)?.cgroup(), Place::Egress)?,
-    ];
+    let _refusal = refuse(stage.pod(&WORKER)?.cgroup(), Place::SendMsg)?;
     let watch = stage.top()?;
     let before = protocol(slow, "Udp", "SndbufErrors")?;
     let healthy = stage.healthy_pod(DNS)?;
@@ -53,32 +50,23 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     let pending =
         query::Args { burst: true, connected: true, ..query::Args::new(COREDNS_GONE.address(), 8) };
     let start = |spec, args| stage.programs.query(stage.pod(spec)?, args);
-    let clients = (
-        start(&VICTIM, &full)?,
-        start(&WORKER, &few)?,
-        start(&API, &few)?,
-        start(&IPVS_CLIENT, &pending)?,
-    );
+    let clients = (start(&VICTIM, &full)?, start(&WORKER, &few)?, start(&IPVS_CLIENT, &pending)?);
     let full = clients.0.report()?;
     let in_call = clients.1.report()?;
-    let at_exit = clients.2.report()?;
-    let pending = clients.3.report()?;
+    let pending = clients.2.report()?;
     let no_room = protocol(slow, "Udp", "SndbufErrors")? - before;
 
     let mut expectation = Expectation::default();
     expectation.healthy(&CART.label(), &healthy.report()?)?;
     expectation.loses(&VICTIM.label(), &full, CAUSE)?;
     expectation.loses(&WORKER.label(), &in_call, CAUSE)?;
-    expectation.loses(&API.label(), &at_exit, CAUSE)?;
     expectation.loses_each(&IPVS_CLIENT.label(), &pending, |query| {
         if query.send_error.is_some() { CAUSE } else { "no-listener" }
     })?;
-    let refused = |report: &crate::client::Report| report.send_errors_of("EPERM");
     Ok(Outcome::new(expectation, watch.finish()?)
         .also(same("EAGAIN and losses", full.send_errors_of("EAGAIN"), full.lost()))
         .also(same("the kernel's SndbufErrors and losses", no_room, full.lost()))
-        .also(same("EPERM from the system call", refused(&in_call), 4))
-        .also(same("EPERM from the IP layer", refused(&at_exit), 4))
+        .also(same("EPERM from the system call", in_call.send_errors_of("EPERM"), 4))
         .also(same(
             "every other send told of the one before",
             pending.send_errors_of("ECONNREFUSED"),

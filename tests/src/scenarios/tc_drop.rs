@@ -1,8 +1,8 @@
 //! `tc-drop`: traffic control drops packets in each place where shapers and
 //! eBPF datapaths sit, each against a pod of its own: a full queue in the pod
 //! (where a sender that asks is told, others are not), a full queue on the node
-//! in front of the pod, a filter on the pod's way in and out of the node, and
-//! one in the pod itself.
+//! in front of the pod, a filter on the pod's way in and out of the node, one in
+//! the pod itself, and a program on the pod's cgroup.
 
 use anyhow::Result;
 
@@ -11,8 +11,10 @@ use super::{Kernels, Outcome, Scenario};
 use crate::client::query;
 use crate::expectation::Expectation;
 use crate::lab::cast::{
-    API, CART, COREDNS_0, COREDNS_1, DNS, IPVS_CLIENT, TWO_NAMESERVERS, VICTIM, WEB_V6, WORKER,
+    API, CART, COREDNS_0, COREDNS_1, COREDNS_GONE, DNS, IPVS_CLIENT, TWO_NAMESERVERS, VICTIM,
+    WEB_V6, WORKER,
 };
+use crate::lab::cgroup_filter::{Place, refuse};
 use crate::lab::counters::{filter_dropped, qdisc_dropped};
 use crate::lab::firewall::{Balance, Rules};
 use crate::lab::shell::Namespace;
@@ -60,7 +62,8 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     let device = |spec: &Spec| spec.node_device(false);
 
     let (shaped, told, shaped_answers) = (VICTIM, WEB_V6, TWO_NAMESERVERS);
-    let (ingress, egress, own_egress) = (WORKER, API, IPVS_CLIENT);
+    let (ingress, egress, own_egress, cgroup) = (WORKER, API, IPVS_CLIENT, COREDNS_GONE);
+    let _refusal = refuse(stage.pod(&cgroup)?.cgroup(), Place::Egress)?;
     let _changes = [
         shape(inside(&shaped)?, "eth0")?,
         shape(inside(&told)?, "eth0")?,
@@ -81,6 +84,7 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
         (ingress, &few),
         (egress, &few),
         (own_egress, &few),
+        (cgroup, &few),
     ]
     .map(|(spec, args)| Ok((spec, stage.programs.query(stage.pod(&spec)?, args)?)))
     .into_iter()
@@ -96,11 +100,13 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
             n if n == ingress.number => filter_dropped(node, &device(&spec), "ingress")?,
             n if n == egress.number => filter_dropped(node, &device(&spec), "egress")?,
             n if n == own_egress.number => filter_dropped(inside(&spec)?, "eth0", "egress")?,
+            n if n == cgroup.number => report.send_errors_of("EPERM"),
             _ => qdisc_dropped(inside(&spec)?, "eth0")?,
         };
         let label = spec.label();
         problems.extend(same(&format!("{label}: drops and losses"), counted, report.lost()));
-        let refused = if spec.number == told.number { report.lost() } else { 0 };
+        let is_told = [told.number, cgroup.number].contains(&spec.number);
+        let refused = if is_told { report.lost() } else { 0 };
         problems.extend(same(
             &format!("{label}: send errors and drops that were told"),
             report.send_errors,

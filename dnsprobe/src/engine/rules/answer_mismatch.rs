@@ -1,12 +1,13 @@
 //! Cause `answer-mismatch`.
-//! evidence: an answer with the query's id reached the asking socket from an
-//!           address that was not asked
+//! evidence: an answer with the query's id came from an address that was not
+//!           asked: to the asking socket, or, that being connected to the
+//!           address it asked, to no socket
 //! not this: the late answer of a resolved clash; an answer of another server
 //!           that the socket did ask
 //! source:   net/ipv4/udp.c, __udp_enqueue_schedule_skb (5.10)
 
 use super::{Decision, Timeline};
-use crate::engine::{Cause, FactKind};
+use crate::engine::{Cause, DroppedBy, FactKind};
 
 pub(super) fn decide(timeline: &Timeline<'_>) -> Option<Decision> {
     let query = timeline.query;
@@ -16,9 +17,11 @@ pub(super) fn decide(timeline: &Timeline<'_>) -> Option<Decision> {
     }
     let (decisive, from) = timeline.find(|fact| {
         let packet = &fact.packet;
-        (matches!(fact.kind, FactKind::Stray { .. })
-            && packet.is_answer
-            && packet.tuple.source != query.id.server)
+        let arrived = matches!(
+            fact.kind,
+            FactKind::Stray { .. } | FactKind::Drop { by: DroppedBy::NoSocket, .. }
+        ) || timeline.is_port_unreachable(fact);
+        (arrived && packet.is_answer && packet.tuple.source != query.id.server)
             .then_some(packet.tuple.source)
     })?;
     let behind = match query.translation {
@@ -39,7 +42,8 @@ mod tests {
     use super::*;
     use crate::engine::BackendState;
     use crate::engine::testing::{
-        Case, SENT, STRAY, answer_fact, backend, left_as, resolved_clash, service,
+        Case, PORT_UNREACHABLE, SENT, STRAY, answer_fact, backend, left_as, netfilter_drop,
+        no_socket, resolved_clash, service,
     };
 
     fn alien() -> Case {
@@ -58,6 +62,17 @@ mod tests {
             translated.decision().summary,
             "The answer came from 10.244.0.2:53 instead of 10.96.0.10:53, where the query had been translated to: its conntrack entry was gone."
         );
+    }
+
+    #[test]
+    fn a_connected_socket_does_not_even_get_it() {
+        for kind in [no_socket(), PORT_UNREACHABLE] {
+            let case = Case::of([answer_fact(kind, backend(2))]);
+            assert_eq!(case.cause(), Cause::AnswerMismatch);
+        }
+        let rejected =
+            [answer_fact(PORT_UNREACHABLE, backend(2)), answer_fact(netfilter_drop(), backend(2))];
+        assert_ne!(Case::of(rejected).cause(), Cause::AnswerMismatch);
     }
 
     #[test]

@@ -61,7 +61,7 @@ mod tests {
     fn an_answer_from_an_address_that_was_not_asked_is_not_late() {
         let case = Case::of([answer_fact(no_socket(), backend(2))]);
         assert_eq!(decide(&case.timeline()), None);
-        assert_eq!(case.cause(), Cause::Unexplained);
+        assert_eq!(case.cause(), Cause::AnswerMismatch);
     }
 
     #[test]

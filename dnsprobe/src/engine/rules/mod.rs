@@ -142,7 +142,7 @@ impl<'a> Timeline<'a> {
             | DroppedBy::Routing
             | DroppedBy::IpvsTransmit
             | DroppedBy::TrafficControl => true,
-            DroppedBy::Other => unreachable,
+            DroppedBy::Other | DroppedBy::UdpReceive => unreachable,
             DroppedBy::Netfilter | DroppedBy::Backlog | DroppedBy::Validation => false,
         };
         self.facts.iter().all(|fact| {
