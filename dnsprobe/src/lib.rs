@@ -13,5 +13,6 @@ pub mod identity;
 pub mod kernel;
 pub mod messages;
 pub mod output;
+pub mod setup;
 pub mod stats;
 pub mod time;
