@@ -3,6 +3,7 @@
 
 mod bounded;
 mod cgroup;
+mod containers;
 mod escape;
 mod namespaces;
 mod owner;
@@ -16,6 +17,7 @@ mod testing;
 use std::sync::Arc;
 
 pub use cgroup::CgroupAccess;
+pub use containers::RunningContainer;
 pub use escape::escape;
 pub use owner::{Owner, UnattributedReason};
 pub use resolver::{Identity, IdentityOptions};

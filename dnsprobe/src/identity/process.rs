@@ -1,6 +1,9 @@
 //! What `/proc` tells of a process that uses a socket.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::{escape, placement::Placement};
 
@@ -13,6 +16,11 @@ pub(super) struct Processes {
 impl Processes {
     pub(super) fn new(root: PathBuf) -> Self {
         Self { root }
+    }
+
+    /// The directory of all processes.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Inode of the network namespace a process is in; `None` when it is gone.

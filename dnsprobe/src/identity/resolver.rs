@@ -43,7 +43,7 @@ pub struct IdentityOptions {
 #[derive(Debug)]
 pub struct Identity {
     cgroups: Cgroups,
-    processes: Processes,
+    pub(super) processes: Processes,
     logs: PodLogs,
     namespaces: Namespaces,
     known: Bounded<u64, Known>,
@@ -211,7 +211,7 @@ impl Identity {
 
     /// The owner that a placement stands for; `None` when only the process
     /// could tell and it is gone.
-    fn named(&mut self, placement: Placement, tgid: u32, now: Instant) -> Option<Owner> {
+    pub(super) fn named(&mut self, placement: Placement, tgid: u32, now: Instant) -> Option<Owner> {
         match placement {
             Placement::Pod { uid, container } => {
                 let (namespace, pod) =

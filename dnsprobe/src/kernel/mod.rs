@@ -5,6 +5,8 @@
 mod at_server;
 mod attach;
 mod btf;
+mod conntrack_entries;
+pub mod container;
 mod counters;
 mod decode;
 mod devices;
@@ -13,15 +15,19 @@ mod ipvs;
 mod layout;
 mod maps;
 mod netlink;
+mod node_facts;
 mod node_services;
 mod plan;
 mod program_log;
 mod recent;
 mod services;
 mod session;
+mod sockopt;
 mod symbols;
 
+pub use conntrack_entries::{Sources, conntrack_sources};
 pub use counters::{Conntrack, Counters, Softnet, Udp};
+pub use node_facts::node_facts;
 pub use plan::{Mechanism, Role, RoleReport, RoleState, reference};
 pub use services::{Answer, Backend, Services, Source};
 pub use session::{Options, Reading, Session, SessionError, now_ns};

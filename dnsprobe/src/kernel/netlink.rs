@@ -54,7 +54,7 @@ struct Received {
     messages: Vec<Message>,
     done: bool,
     interrupted: bool,
-    /// Errno of an error message; 0 for an acknowledgement.
+    /// Errno of an error message.
     error: Option<i32>,
 }
 
@@ -74,50 +74,55 @@ impl Netlink {
         Ok(Self { socket, sequence: 0 })
     }
 
-    /// Every object of a kind.
+    /// Every object of a kind, as they were at one moment.
     pub(crate) fn dump(&mut self, kind: u16, body: &[u8]) -> Result<Vec<Message>, NetlinkError> {
         for _ in 0..DUMP_ATTEMPTS {
-            if let Some(messages) = self.ask(kind, NLM_F_DUMP, body)? {
+            let (mut messages, mut bytes) = (Vec::new(), 0);
+            let whole = self.dump_each(kind, body, |message| {
+                bytes += message.payload.len();
+                messages.push(message);
+                if bytes > MAX_ANSWER_BYTES { Err(NetlinkError::TooLarge) } else { Ok(()) }
+            })?;
+            if whole {
                 return Ok(messages);
             }
         }
         Err(NetlinkError::Changing)
     }
 
-    /// `None` when the table changed while it was read.
-    fn ask(
+    /// Every object of a kind, one by one; false when the table changed while
+    /// it was read.
+    pub(crate) fn dump_each(
         &mut self,
         kind: u16,
-        flags: u16,
         body: &[u8],
-    ) -> Result<Option<Vec<Message>>, NetlinkError> {
+        mut each: impl FnMut(Message) -> Result<(), NetlinkError>,
+    ) -> Result<bool, NetlinkError> {
         self.sequence = self.sequence.wrapping_add(1);
-        let request = request(kind, flags | NLM_F_REQUEST, self.sequence, body);
+        let request = request(kind, NLM_F_DUMP | NLM_F_REQUEST, self.sequence, body);
         let kernel = SocketAddr::new(0, 0);
         self.socket.send_to(&request, &kernel, 0).map_err(NetlinkError::Socket)?;
-        let (mut messages, mut bytes, mut interrupted) = (Vec::new(), 0, false);
+        let mut whole = true;
+        let mut buffer: Vec<u8> = Vec::with_capacity(RECEIVE_BYTES);
         loop {
-            let mut buffer: Vec<u8> = Vec::with_capacity(RECEIVE_BYTES);
+            buffer.clear();
             // The kernel has answered within the call that sent the request:
             // an empty queue is an answer that never comes.
             let length = self
                 .socket
                 .recv(&mut buffer, libc::MSG_DONTWAIT | libc::MSG_TRUNC)
                 .map_err(NetlinkError::Socket)?;
-            bytes += length;
-            if length > buffer.len() || bytes > MAX_ANSWER_BYTES {
+            if length > buffer.len() {
                 return Err(NetlinkError::TooLarge);
             }
             let received = split(&buffer, self.sequence)?;
-            messages.extend(received.messages);
-            interrupted |= received.interrupted;
-            match received.error {
-                Some(0) => return Ok(Some(messages)),
-                Some(errno) => {
-                    return Err(NetlinkError::Refused(io::Error::from_raw_os_error(errno)));
-                }
-                None if received.done => return Ok((!interrupted).then_some(messages)),
-                None => {}
+            whole &= !received.interrupted;
+            received.messages.into_iter().try_for_each(&mut each)?;
+            if let Some(errno) = received.error {
+                return Err(NetlinkError::Refused(io::Error::from_raw_os_error(errno)));
+            }
+            if received.done {
+                return Ok(whole);
             }
         }
     }

@@ -6,7 +6,18 @@ use std::{
     sync::Arc,
 };
 
+use serde::Serialize;
+
 use crate::{dns::resolv_conf::ResolvConf, identity::Owner};
+
+/// Something that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unread {
+    /// What, safe to print.
+    pub what: String,
+    /// Why.
+    pub reason: String,
+}
 
 /// A setting of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -88,8 +99,10 @@ pub struct Conntrack {
     pub dropped: Option<u64>,
     /// Entries thrown out to make room.
     pub early_dropped: Option<u64>,
-    /// Who sent the first packet of the entries, most entries first.
+    /// Pods that sent the first packet of entries, most entries first.
     pub owners: Vec<(Arc<Owner>, u64)>,
+    /// Entries that are no pod's; `None` where entries could not be read.
+    pub others: Option<u64>,
 }
 
 /// A UDP service on port 53 in IPVS.

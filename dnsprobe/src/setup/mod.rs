@@ -12,7 +12,7 @@ mod testing;
 
 pub use facts::{
     Conntrack, Container, DnsService, Ipvs, Library, Network, NodeFacts, Reachability,
-    ResolvConfFile, Sysctl,
+    ResolvConfFile, Sysctl, Unread,
 };
 pub use finding::{Code, Finding, Place, Problem, Proof, Severity};
 pub use release::Release;

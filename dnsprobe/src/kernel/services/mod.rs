@@ -187,6 +187,26 @@ impl Services {
         self.ipvs.iter().any(|service| service.key == ipvs::Key::Address(address))
     }
 
+    /// UDP services in IPVS on this port, with their real servers.
+    #[must_use]
+    pub fn ipvs_services(&self, port: u16) -> Vec<(SocketAddr, Vec<Backend>)> {
+        let address = |service: &ipvs::Service| match service.key {
+            ipvs::Key::Address(address) if address.port() == port => Some(address),
+            ipvs::Key::Address(_) | ipvs::Key::Mark(_) => None,
+        };
+        let backend = |server: &ipvs::RealServer| Backend {
+            address: server.address,
+            weight: server.weight,
+            source: Source::Ipvs,
+        };
+        self.ipvs
+            .iter()
+            .filter_map(|service| {
+                Some((address(service)?, service.real_servers.iter().map(backend).collect()))
+            })
+            .collect()
+    }
+
     /// Real servers of one service, or of all; those by firewall mark may
     /// stand behind any address.
     fn real_servers(&self, service: Option<SocketAddr>) -> impl Iterator<Item = &ipvs::RealServer> {

@@ -4,15 +4,12 @@
 mod blob;
 pub(super) mod extension;
 
-use std::{
-    fs, io,
-    net::UdpSocket,
-    os::fd::{AsRawFd, RawFd},
-};
+use std::{fs, io, net::UdpSocket};
 
 pub(super) use blob::Table;
 
 use super::Unread;
+use crate::kernel::sockopt::getsockopt;
 
 /// `IPT_SO_GET_INFO` and `IP6T_SO_GET_INFO`.
 const GET_INFO: libc::c_int = 64;
@@ -67,7 +64,7 @@ fn read_once(is_v6: bool) -> io::Result<(Vec<u8>, Vec<usize>)> {
     let level = if is_v6 { libc::IPPROTO_IPV6 } else { libc::IPPROTO_IP };
     let mut info = vec![0; INFO_BYTES];
     info[..TABLE.len()].copy_from_slice(TABLE);
-    get(socket.as_raw_fd(), level, GET_INFO, &mut info)?;
+    getsockopt(&socket, level, GET_INFO, &mut info)?;
     let number = |at: usize| {
         info.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u32::from_ne_bytes(*bytes))
     };
@@ -78,19 +75,7 @@ fn read_once(is_v6: bool) -> io::Result<(Vec<u8>, Vec<usize>)> {
     let mut entries = vec![0; length];
     entries[..TABLE.len()].copy_from_slice(TABLE);
     entries[32..36].copy_from_slice(&size.to_ne_bytes());
-    get(socket.as_raw_fd(), level, GET_ENTRIES, &mut entries)?;
+    getsockopt(&socket, level, GET_ENTRIES, &mut entries)?;
     entries.drain(..ENTRIES_HEADER);
     Ok((entries, entry_points.to_vec()))
-}
-
-/// getsockopt with a buffer that is read, too.
-fn get(socket: RawFd, level: i32, option: i32, buffer: &mut [u8]) -> io::Result<()> {
-    let mut length = libc::socklen_t::try_from(buffer.len())
-        .map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
-    // SAFETY: the kernel reads and writes at most `length` bytes of `buffer`,
-    // which is as long, and both live through the call.
-    let result = unsafe {
-        libc::getsockopt(socket, level, option, buffer.as_mut_ptr().cast(), &raw mut length)
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
