@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, which wires the rooms together
 //! and nothing else.
 
+mod check;
 mod diagnose;
 mod doctor;
 mod explain;
@@ -18,7 +19,8 @@ use crate::kernel::SessionError;
 
 /// Everything went as asked.
 const EXIT_OK: u8 = 0;
-/// `diagnose` found a fault, `doctor` something missing, `explain` recognised nothing.
+/// `diagnose` found a fault, `doctor` something missing, `check` something
+/// wrong, `explain` recognised nothing.
 const EXIT_FOUND: u8 = 1;
 /// The command could not do its work.
 const EXIT_FAILED: u8 = 2;
@@ -40,6 +42,7 @@ Examples:
   dnsprobe trace --pod cart-0 -o json  every look-up of one pod, for machines
   dnsprobe diagnose                    30 seconds, then what is wrong and what to do
   dnsprobe doctor                      what can be seen on this kernel, and how
+  dnsprobe check                       what is wrong with the node's and pods' set-up
   dnsprobe explain 'MESSAGE'           what a client's error message is worth"
 )]
 pub struct Cli {
@@ -53,6 +56,7 @@ enum Command {
     Trace(trace::Options),
     Diagnose(diagnose::Options),
     Doctor(doctor::Options),
+    Check(check::Options),
     Explain(explain::Options),
     #[command(hide = true)]
     GenerateDocs(reference::Options),
@@ -99,6 +103,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Trace(options) => trace::run(options),
         Command::Diagnose(options) => diagnose::run(options),
         Command::Doctor(options) => doctor::run(options),
+        Command::Check(options) => check::run(options),
         Command::Explain(options) => explain::run(options),
         Command::GenerateDocs(options) => reference::run(options),
     };

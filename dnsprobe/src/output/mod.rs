@@ -1,6 +1,8 @@
 //! How results look: text for people, JSON for machines. Takes the results of
-//! the engine and the statistics only, and asks the kernel nothing.
+//! the engine, the statistics and the check of the set-up only, and asks the
+//! kernel nothing.
 
+pub mod check;
 pub mod diagnosis;
 pub mod explanation;
 pub mod json;

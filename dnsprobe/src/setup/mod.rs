@@ -5,8 +5,10 @@ mod facts;
 mod finding;
 mod kernel_bugs;
 mod node;
+mod owners;
 mod pods;
 mod release;
+mod report;
 #[cfg(test)]
 mod testing;
 
@@ -15,7 +17,9 @@ pub use facts::{
     ResolvConfFile, Sysctl, Unread,
 };
 pub use finding::{Code, Finding, Place, Problem, Proof, Severity};
+pub use owners::by_owner;
 pub use release::Release;
+pub use report::Report;
 
 /// Everything found, worst first. Findings that say the same of several
 /// containers become one.
