@@ -31,7 +31,7 @@ use super::{
     symbols::Symbols,
 };
 use crate::{
-    engine::{FactKind, Observation, Unanswered},
+    engine::{FactKind, Observation, QuerySeen, Unanswered},
     time::Clock,
 };
 
@@ -266,12 +266,13 @@ impl Session {
                 recent: &recent,
             };
             match decode::decode(&record, &mut context) {
-                Some(Observation::Unanswered { query, how }) => {
+                Some(Observation::Unanswered { mut query, how }) => {
                     let Some(finished) = decode::finished(&record) else { continue };
                     if query.role == End::Server {
                         again.silent(finished.key, &query);
                         sink(Observation::Unanswered { query, how });
                     } else {
+                        ask_for_backend(&mut self.services, &mut query);
                         let key = at_server::server_key(&finished.key, &finished.query);
                         if let Some(oldest) = again.hold(query, how, key) {
                             sink(oldest.into());
@@ -331,11 +332,8 @@ impl Session {
             if key.role == End::Client as u8 {
                 seen.other_answer_ns =
                     recent::other_answer_ns(&maps.answered, &key, query.start_ns);
-                if query.state == state::SENT
-                    && let Some(left) = &mut seen.translation
-                    && left.tuple.destination != seen.id.server
-                {
-                    left.backend = self.services.state(seen.id.server, left.tuple.destination);
+                if query.state == state::SENT {
+                    ask_for_backend(&mut self.services, &mut seen);
                 }
                 let server_key = at_server::server_key(&key, &query);
                 if let Ok(server) = maps.in_flight.get(&server_key, 0)
@@ -399,6 +397,16 @@ impl Session {
                 recursion_misses(&fs::read_to_string(path).ok()?)
             })
             .sum()
+    }
+}
+
+/// What the node's services say of the backend that an unanswered query left
+/// for.
+fn ask_for_backend(services: &mut NodeServices, query: &mut QuerySeen) {
+    if let Some(left) = &mut query.translation
+        && left.tuple.destination != query.id.server
+    {
+        left.backend = services.state(query.id.server, left.tuple.destination);
     }
 }
 

@@ -42,6 +42,7 @@ mod send_failed;
 mod server_silent;
 mod socket_buffer_full;
 mod stage;
+mod stale_masquerade;
 mod stale_nat_entry;
 mod tc_drop;
 mod three_causes;
@@ -193,6 +194,7 @@ pub const PENDING: &[Scenario] = &[
     ipvs_crossed_answer::SCENARIO,
     ipvs_no_backend::SCENARIO,
     stale_nat_entry::SCENARIO,
+    stale_masquerade::SCENARIO,
     fault_under_load::SCENARIO,
     three_causes::SCENARIO,
     fault_in_window::SCENARIO,

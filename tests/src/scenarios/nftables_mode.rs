@@ -27,11 +27,12 @@ pub(super) const SCENARIO: Scenario = Scenario {
 
 const PORT: u16 = 5357;
 
-/// The second service is masqueraded and leads to `second` from now on.
+/// The second service leads to `second` from now on; the first is masqueraded.
 fn lead_to(stage: &Stage<'_>, second: Spec) -> Result<()> {
-    let plain = Service { address: DNS, backends: vec![COREDNS_0, COREDNS_1], masquerade: false };
-    let masqueraded = Service { address: SECOND_DNS, backends: vec![second], masquerade: true };
-    nftables::load(stage.node, &[plain, masqueraded])
+    let masqueraded =
+        Service { address: DNS, backends: vec![COREDNS_0, COREDNS_1], masquerade: true };
+    let plain = Service { address: SECOND_DNS, backends: vec![second], masquerade: false };
+    nftables::load(stage.node, &[masqueraded, plain])
 }
 
 fn run(stage: &Stage<'_>) -> Result<Outcome> {

@@ -1,16 +1,56 @@
 //! Cause `stale-nat-entry`.
 //! evidence: conntrack took the query for a packet of an older flow and sent it
 //!           to a backend that no rule of this node names any more, where it
-//!           met a dead end or silence
-//! not this: a new flow; a backend that is still listed; rules that could not be
+//!           met a dead end or silence; or netfilter dropped it behind routing
+//!           with a source-translated entry that was deleted in that moment: the
+//!           packet would have left by another device than the entry's first
+//! not this: a drop while the entry lives; a new flow; a backend that is still listed; rules that could not be
 //!           read
 //! source:   net/netfilter/nf_nat_core.c, nf_nat_inet_fn: only the first packet
-//!           of a flow meets the rules (5.10)
+//!           of a flow meets the rules, and nf_nat_oif_changed (5.10)
 
 use super::{Decision, Timeline};
-use crate::engine::{BackendState, Cause};
+use crate::engine::{BackendState, Cause, DroppedBy, Fact, FactKind};
+
+/// `enum ip_conntrack_status`, include/uapi/linux/netfilter/nf_conntrack_common.h:
+/// in the table, and source translated.
+const ESTABLISHED_SOURCE_NAT: u32 = 1 << 3 | 1 << 4;
+/// The same, and deleted.
+const DELETED: u32 = ESTABLISHED_SOURCE_NAT | 1 << 9;
 
 pub(super) fn decide(timeline: &Timeline<'_>) -> Option<Decision> {
+    dead_end(timeline).or_else(|| other_device(timeline))
+}
+
+/// NAT itself deletes a masqueraded entry whose packets would leave by another
+/// device by now, and drops the packet that shows it.
+fn other_device(timeline: &Timeline<'_>) -> Option<Decision> {
+    let (decisive, entry) = timeline.find(|fact| {
+        let entry = fact.packet.conntrack.as_ref()?;
+        (is_dropped_while_leaving(fact) && entry.status & DELETED == DELETED).then_some(entry)
+    })?;
+    Some(Decision {
+        cause: Cause::StaleNatEntry,
+        summary: format!(
+            "The conntrack entry of source port {} was source-translated for another device than the one that leads to {} now; the kernel deleted it and dropped the query.",
+            timeline.query.id.client.port(),
+            entry.reply.source
+        ),
+        decisive: Some(decisive),
+    })
+}
+
+/// Whether netfilter dropped the query in POSTROUTING.
+fn is_dropped_while_leaving(fact: &Fact) -> bool {
+    let FactKind::Drop { by: DroppedBy::Netfilter, callers, .. } = &fact.kind else {
+        return false;
+    };
+    let leaving =
+        |caller: &String| caller.starts_with("ip_output") || caller.starts_with("ip6_output");
+    !fact.packet.is_answer && callers.iter().any(leaving)
+}
+
+fn dead_end(timeline: &Timeline<'_>) -> Option<Decision> {
     let query = timeline.query;
     let translation = query.translation?;
     let gone = translation.established
@@ -35,7 +75,7 @@ pub(super) fn decide(timeline: &Timeline<'_>) -> Option<Decision> {
 mod tests {
     use super::*;
     use crate::engine::testing::{
-        Case, at_server, backend, fact, left_as, netfilter_drop, no_socket,
+        Case, at_server, backend, fact, left_as, netfilter_drop, no_socket, service,
     };
 
     fn stale() -> Case {
@@ -58,6 +98,26 @@ mod tests {
         let mut case = stale();
         case.facts.push(fact(no_socket()).to(backend(3)));
         assert_eq!(case.cause(), Cause::StaleNatEntry);
+    }
+
+    #[test]
+    fn an_entry_that_died_with_its_packet_behind_routing_is_proof() {
+        let case = |status, caller: &str| {
+            let mut drop = netfilter_drop();
+            if let FactKind::Drop { callers, .. } = &mut drop {
+                callers.push(caller.to_owned());
+            }
+            Case::of([fact(drop).tracked(service(10), backend(3)).status(status)])
+        };
+        let decision = case(0x3ba, "ip_output+0xe1").decision();
+        assert_eq!(decision.cause, Cause::StaleNatEntry);
+        assert_eq!(
+            decision.summary,
+            "The conntrack entry of source port 40000 was source-translated for another device than the one that leads to 10.244.0.3:53 now; the kernel deleted it and dropped the query."
+        );
+        assert_eq!(case(0x1ba, "ip_output+0xe1").cause(), Cause::PolicyDrop);
+        assert_eq!(case(0x3ba, "ip_forward+0x4d2").cause(), Cause::PolicyDrop);
+        assert_eq!(case(0x3a2, "ip_output+0xe1").cause(), Cause::PolicyDrop);
     }
 
     #[test]
