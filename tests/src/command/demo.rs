@@ -23,7 +23,7 @@ use crate::lab::dnsprobe::{Mode, Watch};
 use crate::lab::firewall::{Balance, Rules};
 use crate::lab::kernel::{Kernel, merges_after_queue};
 use crate::lab::node::Place;
-use crate::lab::process::Process;
+use crate::lab::process::{AMPLE, Process};
 use crate::lab::spec::Spec;
 use crate::lab::{Node, Programs, bridge, hold, ipvs, server};
 use crate::observed::Observed;
@@ -59,7 +59,7 @@ impl Table {
     /// Let it print its last table and the verdicts.
     fn finish(self) -> Result<()> {
         self.process.signal(Signal::SIGINT)?;
-        self.process.finish(Duration::from_secs(15))?;
+        self.process.finish(AMPLE)?;
         self.output.join().map_err(|_| anyhow!("passing the tables on panicked"))??;
         Ok(())
     }
@@ -224,7 +224,7 @@ impl Story<'_> {
         let mut tables = child.stdout.take().context("dnsprobe's output is a pipe")?;
         let output = thread::spawn(move || io::copy(&mut tables, &mut io::stdout()).map(drop));
         let mut process = Process::new("dnsprobe top", child);
-        process.wait_for("dnsprobe: watching", Duration::from_secs(60))?;
+        process.wait_for("dnsprobe: watching", AMPLE)?;
         Ok(Table { process, output })
     }
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::pod::Pod;
-use super::process::Process;
+use super::process::{AMPLE, Process};
 use super::{Node, Programs};
 use crate::client::resolver::{Lookups, Resolver};
 use crate::client::{Report, pair, query, spray, steady};
@@ -26,9 +26,6 @@ enum Reads {
     Report,
     Lookups { queries_per_lookup: u64 },
 }
-
-/// No client takes longer than this, not even on an emulated processor.
-const LONGEST: Duration = Duration::from_secs(60);
 
 /// A look-up that takes this long has asked again: glibc and Go after 5 s,
 /// musl after 2.5 s.
@@ -127,7 +124,7 @@ pub enum Pace {
 impl Client {
     /// Wait for the end; the client's own count.
     pub fn report(self) -> Result<Report> {
-        self.report_within(LONGEST)
+        self.report_within(AMPLE)
     }
 
     /// The same for a client that may take this long.
@@ -144,7 +141,7 @@ impl Client {
 
     /// The look-ups of a resolver, however long they took.
     pub fn lookups(self) -> Result<Lookups> {
-        let lines = self.process.finish(LONGEST)?;
+        let lines = self.process.finish(AMPLE)?;
         serde_json::from_str(lines.last().context("the client printed nothing")?)
             .context("not a resolver's report")
     }

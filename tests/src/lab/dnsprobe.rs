@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
 use super::pod::Directories;
-use super::process::Process;
+use super::process::{AMPLE, Process};
 use crate::observed::Observed;
 
 /// Which subcommand to run.
@@ -29,9 +29,6 @@ pub struct Watch {
     lost_after: Duration,
     output: Option<PathBuf>,
 }
-
-/// Attaching takes a second on hardware and several on an emulated processor.
-const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
 impl Watch {
     /// Start it and wait until everything is attached. What it prints is also
@@ -60,7 +57,7 @@ impl Watch {
         let child =
             command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
         let mut process = Process::new("dnsprobe", child);
-        process.wait_for("dnsprobe: watching", STARTS_WITHIN)?;
+        process.wait_for("dnsprobe: watching", AMPLE)?;
         Ok(Self { process, lost_after, output })
     }
 
@@ -73,7 +70,7 @@ impl Watch {
     pub fn finish(self) -> Result<Observed> {
         sleep(self.lost_after + Duration::from_millis(1500));
         self.process.signal(Signal::SIGINT)?;
-        let lines = self.process.finish(Duration::from_secs(15))?;
+        let lines = self.process.finish(AMPLE)?;
         if let Some(path) = self.output {
             fs::write(&path, lines.join("\n") + "\n")
                 .with_context(|| format!("cannot write {}", path.display()))?;

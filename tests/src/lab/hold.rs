@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use nfq::{Message, Queue, Verdict};
 
-use super::process::Process;
+use super::process::{AMPLE, Process};
 use super::{Node, Programs};
 
 /// Which queue, and how many.
@@ -57,7 +57,7 @@ impl Programs {
             .stderr(Stdio::piped());
         let child = command.spawn().context("cannot start lab hold")?;
         let mut process = Process::new("lab hold", child);
-        process.wait_for(READY, Duration::from_secs(10))?;
+        process.wait_for(READY, AMPLE)?;
         Ok(process)
     }
 }

@@ -11,6 +11,11 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+/// A limit for what takes a moment and must end at all. It is ample because
+/// where the clock counts instructions it jumps while the machine waits for a
+/// file: a second of waiting on a busy host can be minutes in the guest.
+pub const AMPLE: Duration = Duration::from_secs(900);
+
 /// A running process with its output collected line by line.
 #[derive(Debug)]
 pub struct Process {

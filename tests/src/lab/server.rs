@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use super::node::Node;
 use super::pod::Pod;
-use super::process::Process;
+use super::process::{AMPLE, Process};
 
 /// The server's program.
 pub(super) const PROGRAM: &str = "dnsmasq";
@@ -55,7 +55,7 @@ pub fn start_on_host(node: &Node, unit: &str, options: &Options) -> Result<Proce
 }
 
 fn serving(mut server: Process) -> Result<Process> {
-    server.wait_for("started", Duration::from_secs(20))?;
+    server.wait_for("started", AMPLE)?;
     Ok(server)
 }
 
