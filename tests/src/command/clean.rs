@@ -2,6 +2,7 @@
 //! pods ask at an even rate, two measuring ones and the real resolvers, and
 //! dnsprobe must count every query and find nothing.
 
+mod diagnosis;
 mod verdict;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use self::diagnosis::{Diagnosing, Diagnosis};
 use self::verdict::{Asked, Cleanliness};
 use crate::client::resolver::Resolver;
 use crate::client::steady;
@@ -67,9 +69,9 @@ pub fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
         .collect();
     programs.warm_up()?;
     let node = Node::up(place, &specs)?;
-    let (asked, observed) = play(args, &node, programs)?;
+    let (asked, observed, diagnosis) = play(args, &node, programs)?;
     drop(node);
-    let cleanliness = Cleanliness::judge(asked, &observed);
+    let cleanliness = Cleanliness::judge(asked, &observed, &diagnosis);
     for problem in &cleanliness.problems {
         println!("FAIL  {problem}");
     }
@@ -81,11 +83,14 @@ pub fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn play(args: &Args, node: &Node, programs: &Programs) -> Result<(Vec<Asked>, Observed)> {
+type Played = (Vec<Asked>, Observed, Diagnosis);
+
+fn play(args: &Args, node: &Node, programs: &Programs) -> Result<Played> {
     Rules::default().service(DNS, &[COREDNS_0, COREDNS_1], Balance::Random).load(node)?;
     let kept = args.out.as_ref().map(|out| out.join("clean.jsonl"));
     let directories = node.directories();
     let mut watch = Watch::start(&programs.dnsprobe, Mode::Top, LOST_AFTER, directories, kept)?;
+    let diagnosing = Diagnosing::start(node, programs, LOST_AFTER)?;
     let start = Instant::now();
     let clients = start_clients(args, node, programs)?;
     eprintln!("{} clients ask {} queries/s for {} s", clients.len(), args.rate, args.seconds);
@@ -109,7 +114,8 @@ fn play(args: &Args, node: &Node, programs: &Programs) -> Result<(Vec<Asked>, Ob
             Ok(Asked { label, asked: report.sent, answered: report.answered })
         })
         .collect::<Result<_>>()?;
-    Ok((asked, watch.finish()?))
+    let observed = watch.finish()?;
+    Ok((asked, observed, diagnosing.finish()?))
 }
 
 fn start_clients(args: &Args, node: &Node, programs: &Programs) -> Result<Vec<(String, Client)>> {

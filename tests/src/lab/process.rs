@@ -99,8 +99,14 @@ impl Process {
         kill(self.pid(), signal).with_context(|| format!("cannot signal {}", self.name))
     }
 
-    /// Wait until it ends by itself; its standard output, line by line.
-    pub fn finish(mut self, timeout: Duration) -> Result<Vec<String>> {
+    /// Wait until it ends by itself; its standard output, line by line. An error
+    /// unless it ends with success.
+    pub fn finish(self, timeout: Duration) -> Result<Vec<String>> {
+        self.finish_with(timeout, &[0])
+    }
+
+    /// The same, where these exit codes are no error.
+    pub fn finish_with(mut self, timeout: Duration, codes: &[i32]) -> Result<Vec<String>> {
         let deadline = Instant::now() + timeout;
         loop {
             match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -112,7 +118,8 @@ impl Process {
             }
         }
         let status = self.child.wait()?;
-        ensure!(status.success(), "{} failed ({status}){}", self.name, self.complaint());
+        let expected = status.code().is_some_and(|code| codes.contains(&code));
+        ensure!(expected, "{} failed ({status}){}", self.name, self.complaint());
         Ok(std::mem::take(&mut self.seen))
     }
 

@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::diagnosis::Diagnosis;
 use crate::observed::Observed;
 
 /// What one client asked.
@@ -26,9 +27,12 @@ pub(super) struct Cleanliness {
     counted: u64,
     /// Queries dnsprobe counted as answered.
     counted_answered: u64,
-    /// Verdicts, near misses included: nothing was wrong.
+    /// Queries `diagnose` saw, those of other processes included.
+    diagnosed: u64,
+    /// Verdicts, near misses included, and findings of `diagnose`: nothing was
+    /// wrong.
     findings: u64,
-    /// Verdicts about processes that are not of this test.
+    /// The same about processes that are not of this test.
     about_others: u64,
     clients: Vec<Asked>,
     /// Everything that is not as it must be.
@@ -37,19 +41,21 @@ pub(super) struct Cleanliness {
 
 impl Cleanliness {
     /// Compare the clients' counts with dnsprobe's last word.
-    pub(super) fn judge(clients: Vec<Asked>, observed: &Observed) -> Self {
+    pub(super) fn judge(clients: Vec<Asked>, observed: &Observed, diagnosis: &Diagnosis) -> Self {
         let mut result = Self {
             asked: clients.iter().map(|client| client.asked).sum(),
             answered: clients.iter().map(|client| client.answered).sum(),
             counted: 0,
             counted_answered: 0,
+            diagnosed: diagnosis.queries,
             findings: 0,
             about_others: 0,
             clients,
             problems: Vec::new(),
         };
         result.compare_counts(observed);
-        result.count_findings(observed);
+        result.count_verdicts(observed);
+        result.count_findings(diagnosis);
         let completeness = &observed.last.completeness;
         for (what, count) in [
             ("lost_events", completeness.lost_events),
@@ -91,11 +97,33 @@ impl Cleanliness {
         }
     }
 
-    fn count_findings(&mut self, observed: &Observed) {
+    /// A finding that names no pod is one about this test too: nothing is wrong
+    /// with the set-up either.
+    fn count_findings(&mut self, diagnosis: &Diagnosis) {
+        for finding in &diagnosis.findings {
+            let mut labels = finding.pods.iter().map(|hit| hit.owner.label.as_str());
+            if finding.pods.is_empty() || labels.any(|label| self.is_ours(label)) {
+                self.findings += 1;
+                self.problems.push(format!("diagnose: `{}`: {}", finding.code, finding.summary));
+            } else {
+                self.about_others += 1;
+            }
+        }
+        if diagnosis.queries < self.asked {
+            let (queries, asked) = (diagnosis.queries, self.asked);
+            self.problems.push(format!("diagnose: {queries} queries, the clients asked {asked}"));
+        }
+    }
+
+    fn is_ours(&self, label: &str) -> bool {
+        self.clients.iter().any(|client| client.label == label)
+    }
+
+    fn count_verdicts(&mut self, observed: &Observed) {
         let mut found: BTreeMap<(&str, &str), u64> = BTreeMap::new();
         for verdict in &observed.verdicts {
             let label = verdict.owner.label.as_str();
-            if self.clients.iter().any(|client| client.label == label) {
+            if self.is_ours(label) {
                 self.findings += 1;
                 *found.entry((label, &verdict.cause)).or_default() += 1;
             } else {
@@ -112,17 +140,18 @@ impl fmt::Display for Cleanliness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "clean: {} queries asked, {} answered by {} clients; dnsprobe counted {} and {}; \
-             {} findings",
+            "clean: {} queries asked, {} answered by {} clients; dnsprobe counted {} and {}, \
+             diagnose saw {}; {} findings",
             self.asked,
             self.answered,
             self.clients.len(),
             self.counted,
             self.counted_answered,
+            self.diagnosed,
             self.findings
         )?;
         if self.about_others > 0 {
-            write!(f, "; {} verdicts about other processes of this machine", self.about_others)?;
+            write!(f, "; {} about other processes of this machine", self.about_others)?;
         }
         Ok(())
     }
@@ -135,6 +164,15 @@ mod tests {
     use super::*;
 
     fn judge(queries: u64, answered: u64, verdicts: &[Value]) -> Cleanliness {
+        judge_with(queries, answered, verdicts, &[])
+    }
+
+    fn judge_with(
+        queries: u64,
+        answered: u64,
+        verdicts: &[Value],
+        findings: &[Value],
+    ) -> Cleanliness {
         let clients = vec![Asked { label: "shop/cart".into(), asked: 10, answered: 10 }];
         let snapshot = json!({"schema": "dnsprobe/1", "kind": "snapshot", "pods": [
             {"owner": {"label": "shop/cart"}, "role": "client", "total": {
@@ -144,7 +182,9 @@ mod tests {
             "completeness": {"complete": true, "missing": [], "lost_events": 0,
                 "in_flight_full": 0, "stats_full": 0, "unattributed_queries": 0}});
         let lines: Vec<String> = verdicts.iter().chain([&snapshot]).map(Value::to_string).collect();
-        Cleanliness::judge(clients, &Observed::parse(&lines).unwrap())
+        let diagnosis = json!({"kind": "diagnosis", "queries": queries, "findings": findings});
+        let diagnosis: Diagnosis = serde_json::from_value(diagnosis).unwrap();
+        Cleanliness::judge(clients, &Observed::parse(&lines).unwrap(), &diagnosis)
     }
 
     fn verdict(label: &str, loss: bool) -> Value {
@@ -168,14 +208,27 @@ mod tests {
     }
 
     #[test]
+    fn any_finding_is_one_too_many() {
+        let finding = |label: &str| {
+            json!({"code": "slow-upstream", "summary": "slow",
+                "pods": [{"owner": {"label": label}}]})
+        };
+        assert_eq!(judge_with(10, 10, &[], &[finding("shop/cart")]).problems.len(), 1);
+        assert_eq!(judge_with(10, 10, &[], &[finding("host/apt")]).problems.len(), 0);
+        let about_nobody = json!({"code": "ndots", "summary": "x", "pods": []});
+        assert_eq!(judge_with(10, 10, &[], &[about_nobody]).problems.len(), 1);
+    }
+
+    #[test]
     fn somebody_elses_loss_is_told_but_not_ours() {
         let clean = judge(10, 10, &[verdict("host/apt", true)]);
-        assert!(clean.problems.is_empty() && clean.to_string().contains("1 verdicts about other"));
+        assert!(clean.problems.is_empty() && clean.to_string().contains("1 about other"));
     }
 
     #[test]
     fn a_wrong_count_is_not_clean() {
-        assert_eq!(judge(9, 10, &[]).problems.len(), 1);
+        // dnsprobe top and diagnose both miss a query.
+        assert_eq!(judge(9, 10, &[]).problems.len(), 2);
         assert_eq!(judge(10, 9, &[]).problems.len(), 1);
     }
 }
