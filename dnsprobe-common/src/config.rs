@@ -50,6 +50,7 @@ pub struct Offsets {
     /// `IP_VS_DEST_F_AVAILABLE` in both.
     pub ip_vs_dest_flags: u32,
     pub ip_vs_dest_weight: u32,
+    pub msghdr_msg_name: u32,
 }
 
 /// Switches and values of this run.

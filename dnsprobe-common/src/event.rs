@@ -19,6 +19,8 @@ pub enum EventKind {
     Superseded = 2,
     /// [`Packet`] seen by a socket that has no query in flight for it.
     Stray = 3,
+    /// [`SendFailed`]: the send call of a query returned an error.
+    SendFailed = 4,
     /// [`Drop`]: the kernel freed a DNS packet as dropped.
     Drop = 16,
     /// [`Unreachable`]: an ICMP error was sent for a query.
@@ -40,10 +42,11 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Transaction,
         Self::Superseded,
         Self::Stray,
+        Self::SendFailed,
         Self::Drop,
         Self::Unreachable,
         Self::Clash,
@@ -202,6 +205,20 @@ pub struct Drop {
     pub by_qdisc: u32,
 }
 
+/// A send call that returned an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct SendFailed {
+    /// The query, with the addresses the process gave; the sender's is zero
+    /// where routing had yet to choose it. `query` is set when a packet was
+    /// made.
+    pub packet: Packet,
+    /// The error's number, positive.
+    pub errno: u32,
+    /// Process id (thread group) of the sender.
+    pub tgid: u32,
+}
+
 /// An ICMP error sent in response to a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -319,7 +336,7 @@ mod tests {
     #[test]
     fn the_numbers_of_kinds_are_unique_stable_and_never_zero() {
         let numbers: Vec<u32> = EventKind::ALL.into_iter().map(|kind| kind as u32).collect();
-        assert_eq!(numbers, [1, 2, 3, 16, 17, 32, 33, 34, 35, 48, 49]);
+        assert_eq!(numbers, [1, 2, 3, 4, 16, 17, 32, 33, 34, 35, 48, 49]);
     }
 
     #[test]
@@ -329,12 +346,13 @@ mod tests {
         assert_eq!(offset_of!(Purge, header), 0);
         let packets = [
             offset_of!(Drop, packet),
+            offset_of!(SendFailed, packet),
             offset_of!(Unreachable, packet),
             offset_of!(Clash, packet),
             offset_of!(Unconfirmed, packet),
             offset_of!(Ipvs, packet),
         ];
-        assert_eq!(packets, [0; 5]);
+        assert_eq!(packets, [0; 6]);
     }
 
     #[test]
@@ -347,6 +365,7 @@ mod tests {
         assert_eq!(size_of::<Packet>(), packet + in_flight + question);
         assert_eq!(size_of::<Drop>(), size_of::<Packet>() + (3 + STACK) * 8 + 6 * 4);
         assert_eq!(size_of::<Unreachable>(), size_of::<Packet>() + 8);
+        assert_eq!(size_of::<SendFailed>(), size_of::<Packet>() + 8);
         assert_eq!(size_of::<Entry>(), 2 * TUPLE + 8);
         assert_eq!(size_of::<Clash>(), size_of::<Packet>() + size_of::<Entry>() + 8);
         assert_eq!(size_of::<Unconfirmed>(), size_of::<Packet>());

@@ -13,6 +13,7 @@ pub mod event;
 pub mod flow;
 pub mod histogram;
 pub mod stats;
+pub mod tcp;
 
 #[cfg(feature = "user")]
 mod pod;

@@ -5,6 +5,7 @@ use crate::{
     event::{Answer, Question, Recent, Sent},
     flow::{InFlight, QueryKey, Tuple},
     stats::{Stats, StatsKey},
+    tcp::{Ended, TcpLayout},
 };
 
 macro_rules! pod {
@@ -14,4 +15,7 @@ macro_rules! pod {
     };
 }
 
-pod!(Answer, Config, InFlight, Offsets, QueryKey, Question, Recent, Sent, Stats, StatsKey, Tuple);
+pod!(
+    Answer, Config, InFlight, Offsets, QueryKey, Question, Recent, Sent, Stats, StatsKey, Tuple,
+    Ended, TcpLayout
+);

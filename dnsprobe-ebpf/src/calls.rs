@@ -16,9 +16,11 @@ pub(crate) enum Function {
     ConntrackConfirm = 0,
     IpvsIn = 1,
     Masquerade = 2,
+    UdpSocket = 3,
+    UdpMessage = 4,
 }
 
-const FUNCTIONS: u32 = 3;
+const FUNCTIONS: u32 = 5;
 const SLOTS: usize = 4;
 
 #[repr(C)]

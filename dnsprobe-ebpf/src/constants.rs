@@ -4,7 +4,10 @@
 
 use core::ptr::read_volatile;
 
-use dnsprobe_common::config::{Config, MAX_PORTS, Offsets};
+use dnsprobe_common::{
+    config::{Config, MAX_PORTS, Offsets},
+    tcp::TcpLayout,
+};
 
 #[unsafe(no_mangle)]
 pub(crate) static OFFSETS: Offsets = Offsets::NONE;
@@ -27,6 +30,29 @@ pub(crate) static CONFIG: Config = Config {
     sees_reading: 0,
     arrives_by_device: 0,
     pad: [0; 5],
+};
+
+#[unsafe(no_mangle)]
+pub(crate) static TCP: TcpLayout = TcpLayout {
+    sock_dport: 0,
+    sock_num: 0,
+    sock_family: 0,
+    sock_daddr: 0,
+    sock_rcv_saddr: 0,
+    sock_v6_daddr: 0,
+    sock_v6_rcv_saddr: 0,
+    sock_err: 0,
+    inet_sport: 0,
+    iter_type: 0,
+    iter_offset: 0,
+    iter_count: 0,
+    iter_iov: 0,
+    iter_segments: 0,
+    type_mask: 0,
+    type_ubuf: 0,
+    type_iovec: 0,
+    flags_argument: 0,
+    follow: 0,
 };
 
 /// 1 once every hook is attached. A query that begins before is not followed:
@@ -67,7 +93,14 @@ macro_rules! config {
     };
 }
 
-pub(crate) use {config, offset};
+/// What is known of TCP in the running kernel.
+macro_rules! tcp {
+    ($field:ident) => {
+        $crate::constants::load(&raw const $crate::constants::TCP.$field)
+    };
+}
+
+pub(crate) use {config, offset, tcp};
 
 /// Whether a port (host order) is one of the DNS ports.
 #[inline(always)]

@@ -53,6 +53,38 @@ pub(crate) fn header(kind: EventKind, at_ns: u64) -> Header {
     Header { kind: kind as u32, cpu, at_ns }
 }
 
+/// Fills in a packet of which only the owner and the addresses are known; id,
+/// flags and question are zero.
+#[inline(always)]
+pub(crate) fn bare_packet(
+    to: *mut Packet,
+    kind: EventKind,
+    at_ns: u64,
+    tuple: &Tuple,
+    owner: Socket,
+) {
+    // SAFETY: `to` is a reserved record.
+    unsafe {
+        (*to).header = header(kind, at_ns);
+        (*to).cgroup = owner.cgroup;
+        (*to).socket = owner.identity;
+        (*to).netns = owner.netns;
+        (*to).ifindex = 0;
+        (*to).tuple = *tuple;
+        (*to).id = 0;
+        (*to).flags = 0;
+        (*to).pad = 0;
+        (*to).has_conntrack = 0;
+        (*to).conntrack_status = 0;
+        (*to).original = NOWHERE;
+        (*to).reply = NOWHERE;
+        (*to).has_query = 0;
+        (*to).query = NO_QUERY;
+        (*to).question.len = 0;
+        (*to).question.pad = 0;
+    }
+}
+
 /// Fills in a packet: where it is, whose it is, its conntrack entry and its
 /// question. For cold paths: everything is read through the helper.
 #[inline(always)]

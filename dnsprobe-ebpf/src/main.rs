@@ -31,6 +31,7 @@ mod memory;
 mod packet;
 mod socket;
 mod transaction;
+mod user_memory;
 
 /// Nothing here can panic; the compiler still wants to be told what happens.
 #[panic_handler]

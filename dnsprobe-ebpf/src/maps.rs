@@ -63,6 +63,10 @@ pub(crate) static CLASH_SCRATCH: PerCpuArray<Clash> = PerCpuArray::with_max_entr
 #[map]
 pub(crate) static LAST_QUEUED: PerCpuArray<Queued> = PerCpuArray::with_max_entries(1, 0);
 
+/// The query last sent on this processor.
+#[map]
+pub(crate) static LAST_SENT: PerCpuArray<LastSent> = PerCpuArray::with_max_entries(1, 0);
+
 /// When `early_drop` last found nothing to evict on this processor; cleared by
 /// the next netfilter drop there.
 #[map]
@@ -76,6 +80,16 @@ pub(crate) static IPVS_LOST: PerCpuArray<Connection> = PerCpuArray::with_max_ent
 /// The packet for which IPVS last found no real server on this processor.
 #[map]
 pub(crate) static IPVS_NO_BACKEND: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// See [`LAST_SENT`].
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct LastSent {
+    pub(crate) socket: u64,
+    pub(crate) at_ns: u64,
+    pub(crate) key: QueryKey,
+    pub(crate) pad: u32,
+}
 
 /// See [`LAST_QUEUED`].
 #[repr(C)]

@@ -2,7 +2,7 @@
 //! type (fentry and BTF tracepoint arguments), or through a helper call.
 //! A direct load is an instruction; a helper call is about a hundred.
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
 
 /// A pointer to a kernel struct.
 pub(crate) trait Pointer: Copy {
@@ -82,4 +82,12 @@ pub(crate) fn read<T>(source: u64, destination: *mut T, len: usize) -> bool {
     // SAFETY: callers pass a destination of at least `len` bytes; the verifier
     // checks that again.
     unsafe { bpf_probe_read_kernel(destination.cast(), len as u32, source as *const _) == 0 }
+}
+
+/// [`read`] from the current process's memory; `false` also when the page is
+/// not in memory.
+#[inline(always)]
+pub(crate) fn read_user<T>(source: u64, destination: *mut T, len: usize) -> bool {
+    // SAFETY: as in `read`.
+    unsafe { bpf_probe_read_user(destination.cast(), len as u32, source as *const _) == 0 }
 }

@@ -16,7 +16,9 @@ use dnsprobe_common::{
 use crate::{
     constants::{config, watching},
     emit,
-    maps::{ANSWERED, FLOWS, IN_FLIGHT, SENT, SENT_SCRATCH, STATS, add, add32, count, stats},
+    maps::{
+        ANSWERED, FLOWS, IN_FLIGHT, LAST_SENT, SENT, SENT_SCRATCH, STATS, add, add32, count, stats,
+    },
     memory::Raw,
     packet::Dns,
     socket::{Socket, current_command},
@@ -253,6 +255,14 @@ pub(crate) fn query_sent(dns: &Dns, owner: Socket, at_ns: u64) {
 
 #[inline(always)]
 fn sent(dns: &Dns, key: &QueryKey, owner: Socket, at_ns: u64) {
+    if let Some(last) = LAST_SENT.get_ptr_mut(0) {
+        // SAFETY: this processor's own map value.
+        unsafe {
+            (*last).socket = owner.identity;
+            (*last).at_ns = at_ns;
+            (*last).key = *key;
+        }
+    }
     begin(dns, key, owner, (bpf_get_current_pid_tgid() >> 32) as u32, at_ns);
 }
 

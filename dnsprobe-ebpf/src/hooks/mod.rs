@@ -20,3 +20,4 @@ mod nf_ct_resolve_clash;
 mod nf_nat_masquerade_ipv4;
 mod qdisc_drop;
 mod skb_consume_udp;
+mod udp_sendmsg;

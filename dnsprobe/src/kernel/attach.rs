@@ -19,6 +19,8 @@ pub(crate) struct Conditions<'a> {
     pub(crate) conntrack: Result<(), String>,
     /// The same for IPVS connections.
     pub(crate) ipvs: Result<(), String>,
+    /// Why TCP sockets and what is written to them cannot be read.
+    pub(crate) tcp: Result<(), String>,
 }
 
 /// Attaches the best possible alternative of a role.
@@ -64,6 +66,7 @@ fn unneeded(role: Role) -> Option<RoleState> {
 fn impossible(role: Role, conditions: &Conditions<'_>) -> Option<String> {
     match role {
         Role::ConntrackClash => conditions.conntrack.clone().err(),
+        Role::SendResult => conditions.tcp.clone().err(),
         _ => None,
     }
 }
@@ -110,6 +113,7 @@ fn attach_program(ebpf: &mut Ebpf, name: &str, symbol: &str, btf: &Btf) -> Resul
     let loaded = program.fd().is_ok();
     let result = match program {
         Program::FEntry(p) => p.load(symbol, btf).and_then(|()| p.attach().map(drop)),
+        Program::FExit(p) => p.load(symbol, btf).and_then(|()| p.attach().map(drop)),
         Program::BtfTracePoint(p) => p.load(symbol, btf).and_then(|()| p.attach().map(drop)),
         Program::KProbe(p) => {
             let load = if loaded { Ok(()) } else { p.load() };
@@ -127,6 +131,7 @@ fn attach_program(ebpf: &mut Ebpf, name: &str, symbol: &str, btf: &Btf) -> Resul
 fn unload(ebpf: &mut Ebpf, name: &str) {
     let result = match ebpf.program_mut(name) {
         Some(Program::FEntry(p)) => p.unload(),
+        Some(Program::FExit(p)) => p.unload(),
         Some(Program::BtfTracePoint(p)) => p.unload(),
         Some(Program::KProbe(p)) => p.unload(),
         _ => Ok(()),

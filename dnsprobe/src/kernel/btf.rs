@@ -18,6 +18,7 @@ const KIND_VOLATILE: u32 = 9;
 const KIND_CONST: u32 = 10;
 const KIND_RESTRICT: u32 = 11;
 const KIND_PTR: u32 = 2;
+const KIND_FUNC: u32 = 12;
 const KIND_FUNC_PROTO: u32 = 13;
 const KIND_VAR: u32 = 14;
 const KIND_DATASEC: u32 = 15;
@@ -98,6 +99,7 @@ pub(crate) struct Btf<'base> {
     /// Structs, unions and enums by name; the first of a name wins.
     named: HashMap<String, u32>,
     typedefs: HashMap<String, u32>,
+    functions: HashMap<String, u32>,
 }
 
 impl Btf<'static> {
@@ -143,6 +145,7 @@ impl<'base> Btf<'base> {
             types: Vec::new(),
             named: HashMap::new(),
             typedefs: HashMap::new(),
+            functions: HashMap::new(),
         };
         btf.index(types_at, types_end)?;
         Ok(btf)
@@ -167,6 +170,9 @@ impl<'base> Btf<'base> {
                 }
                 KIND_TYPEDEF => {
                     self.typedefs.entry(name).or_insert(id);
+                }
+                KIND_FUNC => {
+                    self.functions.entry(name).or_insert(id);
                 }
                 _ => {}
             }
@@ -313,6 +319,14 @@ impl<'base> Btf<'base> {
         let (pointer, _) = self.resolve(id)?;
         let (function, _) = self.resolve(pointer.size_or_type)?;
         (function.kind() == KIND_FUNC_PROTO).then(|| function.len().saturating_sub(1))
+    }
+
+    /// How many arguments a function takes; `None` when there is no such
+    /// function.
+    pub(crate) fn function_arguments(&self, name: &str) -> Option<usize> {
+        let (function, _) = self.ty(*self.functions.get(name)?)?;
+        let (prototype, _) = self.resolve(function.size_or_type)?;
+        (prototype.kind() == KIND_FUNC_PROTO).then(|| prototype.len())
     }
 }
 

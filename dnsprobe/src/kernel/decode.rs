@@ -8,7 +8,7 @@ use std::{
 use dnsprobe_common::{
     event::{
         Clash, Drop, Entry, EventKind, Finished, Header, Ipvs, Packet, Purge, Question as Raw,
-        Unconfirmed, Unreachable,
+        SendFailed, Unconfirmed, Unreachable,
     },
     flow::{
         Address, Command, InFlight, QueryKey, Role, Transport, Tuple as RawTuple, command_bytes,
@@ -69,6 +69,11 @@ pub(crate) fn decode(record: &[u8], context: &mut Context<'_>) -> Option<Observa
             let from_ipvs = context.ipvs.is_service(socket(&from.source, from.source_port));
             fact(&raw, FactKind::Stray { from_ipvs }, context)
         }
+        EventKind::SendFailed => {
+            let raw: SendFailed = read(record)?;
+            let errno = i32::try_from(raw.errno).ok()?;
+            send_failed(&raw, errno, context)
+        }
         EventKind::Drop => {
             let raw: Drop = read(record)?;
             let kind = drop_kind(&raw, context);
@@ -119,6 +124,15 @@ pub(crate) fn finished(record: &[u8]) -> Option<Finished> {
 fn fact(raw: &Packet, kind: FactKind, context: &mut Context<'_>) -> Option<Observation> {
     let packet = packet_seen(raw, context);
     Some(Observation::Fact(Box::new(Fact { packet, kind })))
+}
+
+/// A send call that failed: the process is known as no other fact knows it.
+fn send_failed(raw: &SendFailed, errno: i32, context: &mut Context<'_>) -> Option<Observation> {
+    let mut packet = packet_seen(&raw.packet, context);
+    if let Some(owner) = &mut packet.owner {
+        owner.tgid = raw.tgid;
+    }
+    Some(Observation::Fact(Box::new(Fact { packet, kind: FactKind::SendFailed { errno } })))
 }
 
 fn drop_kind(raw: &Drop, context: &mut Context<'_>) -> FactKind {

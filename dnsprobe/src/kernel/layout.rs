@@ -2,7 +2,7 @@
 //! fields is missing and why. A field of another size than expected counts as
 //! missing: a wrong read would look like evidence.
 
-use dnsprobe_common::config::Offsets;
+use dnsprobe_common::{config::Offsets, tcp::TcpLayout};
 
 use super::btf::{Btf, BtfError, FieldError};
 
@@ -17,6 +17,8 @@ pub(crate) struct Layout {
     pub(crate) conntrack: Result<(), FieldError>,
     /// IPVS connections and real servers.
     pub(crate) ipvs: Result<(), String>,
+    /// TCP sockets and what is written to them.
+    pub(crate) tcp: Result<TcpLayout, FieldError>,
 }
 
 impl Layout {
@@ -28,6 +30,7 @@ impl Layout {
             basic: Ok(()),
             conntrack: Ok(()),
             ipvs: Ok(()),
+            tcp: tcp(vmlinux),
         };
         layout.basic = layout.locate_basic(vmlinux);
         layout.conntrack = layout.locate_conntrack_anywhere(vmlinux);
@@ -52,6 +55,7 @@ impl Layout {
         o.sock_rcvbuf = sized(btf, "sock", "sk_rcvbuf", 4)?;
         o.sock_rmem_alloc = sized(btf, "sock", "sk_backlog.rmem_alloc", 4)?;
         o.cgroup_kn = sized(btf, "cgroup", "kn", 8)?;
+        o.msghdr_msg_name = sized(btf, "msghdr", "msg_name", 8)?;
         o.kernfs_node_id = sized(btf, "kernfs_node", "id", 8)?;
         // A pointer since 5.15, an integer that may hold one before.
         match btf.field("sock", "sk_cgrp_data.cgroup") {
@@ -136,4 +140,43 @@ fn sized(btf: &Btf<'_>, name: &str, path: &str, size: u32) -> Result<u32, FieldE
     } else {
         Err(FieldError::Size(name.to_owned(), path.to_owned(), field.size, size))
     }
+}
+
+/// What the TCP programs need.
+fn tcp(btf: &Btf<'_>) -> Result<TcpLayout, FieldError> {
+    let common = |path: &str, size| sized(btf, "sock", &format!("__sk_common.{path}"), size);
+    let iter = |path: &str| sized(btf, "msghdr", &format!("msg_iter.{path}"), 8);
+    let kinds = btf.enumerators("iter_type");
+    let kind = |name: &str| {
+        let found = kinds.iter().find(|(known, _)| known == name);
+        found.and_then(|(_, number)| u8::try_from(*number).ok())
+    };
+    let iovec = FieldError::NoField("iter_type".to_owned(), "ITER_IOVEC".to_owned());
+    // Before 5.14 a whole word, whose lowest bit is the direction.
+    let (iter_type, type_mask) = match btf.field("msghdr", "msg_iter.iter_type") {
+        Ok(field) => (field.offset, 0xff),
+        Err(_) => (sized(btf, "msghdr", "msg_iter.type", 4)?, 0xfe),
+    };
+    Ok(TcpLayout {
+        sock_dport: common("skc_dport", 2)?,
+        sock_num: common("skc_num", 2)?,
+        sock_family: common("skc_family", 2)?,
+        sock_daddr: common("skc_daddr", 4)?,
+        sock_rcv_saddr: common("skc_rcv_saddr", 4)?,
+        sock_v6_daddr: common("skc_v6_daddr", 16)?,
+        sock_v6_rcv_saddr: common("skc_v6_rcv_saddr", 16)?,
+        sock_err: sized(btf, "sock", "sk_err", 4)?,
+        inet_sport: sized(btf, "inet_sock", "inet_sport", 2)?,
+        iter_type,
+        iter_offset: iter("iov_offset")?,
+        iter_count: iter("count")?,
+        iter_iov: iter("__iov").or_else(|_| iter("iov"))?,
+        iter_segments: iter("nr_segs")?,
+        type_mask,
+        type_ubuf: kind("ITER_UBUF").unwrap_or(0xff),
+        type_iovec: kind("ITER_IOVEC").ok_or(iovec)?,
+        // `nonblock` went away in 5.19, `addr_len` later.
+        flags_argument: if btf.function_arguments("tcp_recvmsg") == Some(6) { 4 } else { 3 },
+        follow: 1,
+    })
 }

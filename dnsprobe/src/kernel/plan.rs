@@ -4,8 +4,8 @@
 use serde::Serialize;
 
 use Mechanism::{
-    BtfTracepoint, DropReason, DropTracepoint, Fentry, Kprobe, KprobePair, Kretprobe, ProcFile,
-    SendTracepoint,
+    BtfTracepoint, DropReason, DropTracepoint, Fentry, Fexit, Kprobe, KprobePair, Kretprobe,
+    ProcFile, SendTracepoint,
 };
 
 /// Something dnsprobe wants to know of the kernel.
@@ -15,6 +15,8 @@ pub enum Role {
     Send,
     /// The same for IPv6.
     SendV6,
+    /// A send call returns an error.
+    SendResult,
     /// A query or an answer is put on a local socket's queue, or an answer
     /// arrives in its socket's namespace.
     Queue,
@@ -49,7 +51,7 @@ pub enum Role {
 impl Role {
     /// Every role, in the order they are attached: sending last, so that
     /// nothing is counted as sent before everything else can see it.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Drop,
         Self::QdiscDrop,
         Self::NoListener,
@@ -64,6 +66,7 @@ impl Role {
         Self::Transmit,
         Self::Read,
         Self::Queue,
+        Self::SendResult,
         Self::SendV6,
         Self::Send,
     ];
@@ -74,6 +77,7 @@ impl Role {
         match self {
             Self::Send => "send",
             Self::SendV6 => "send-ipv6",
+            Self::SendResult => "send-result",
             Self::Queue => "queue",
             Self::Read => "read",
             Self::Drop => "drop",
@@ -97,6 +101,7 @@ impl Role {
         match self {
             Self::Send => "queries sent over IPv4",
             Self::SendV6 => "queries sent over IPv6",
+            Self::SendResult => "queries for which the send call itself fails",
             Self::Queue => "answers",
             Self::Read => "how long an answer waits to be read; latency then ends when it arrives",
             Self::Drop => "where and why the kernel drops packets",
@@ -133,6 +138,8 @@ impl Serialize for Role {
 pub enum Mechanism {
     /// Trampoline at a function's entry; 5.5.
     Fentry,
+    /// Trampoline at a function's return; 5.5.
+    Fexit,
     /// Tracepoint with typed arguments; 5.5.
     BtfTracepoint,
     /// Breakpoint or ftrace probe at a function's entry.
@@ -157,6 +164,7 @@ impl Mechanism {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Fentry => "fentry",
+            Self::Fexit => "fexit",
             Self::BtfTracepoint => "BTF tracepoint",
             Self::Kprobe => "kprobe",
             Self::KprobePair => "kprobe + kretprobe",
@@ -196,6 +204,7 @@ pub(crate) const fn alternatives(role: Role) -> &'static [Alternative] {
     match role {
         Role::Send => SEND,
         Role::SendV6 => SEND_V6,
+        Role::SendResult => SEND_RESULT,
         Role::Queue => QUEUE,
         Role::Read => READ,
         Role::Drop => DROP,
@@ -223,6 +232,22 @@ const SEND_V6: &[Alternative] = &[
     by(Fentry, &[("ip6_send_skb", "ip6_send_skb")]),
     by(Kprobe, &[("ip6_send_skb_kprobe", "ip6_send_skb")]),
     by(SendTracepoint, &[]),
+];
+
+/// Where IPv6 is a module or absent, IPv4 alone.
+const SEND_RESULT: &[Alternative] = &[
+    by(Fexit, &[("udp_sent", "udp_sendmsg"), ("udpv6_sent", "udpv6_sendmsg")]),
+    by(
+        KprobePair,
+        &[
+            ("udp_send_enter", "udp_sendmsg"),
+            ("udp_send_return", "udp_sendmsg"),
+            ("udpv6_send_enter", "udpv6_sendmsg"),
+            ("udpv6_send_return", "udpv6_sendmsg"),
+        ],
+    ),
+    by(Fexit, &[("udp_sent", "udp_sendmsg")]),
+    by(KprobePair, &[("udp_send_enter", "udp_sendmsg"), ("udp_send_return", "udp_sendmsg")]),
 ];
 
 const QUEUE: &[Alternative] = &[

@@ -162,6 +162,7 @@ impl Session {
             qdisc_drops,
             conntrack: layout.conntrack.as_ref().map(drop).map_err(ToString::to_string),
             ipvs: layout.ipvs.clone(),
+            tcp: layout.tcp.as_ref().map(drop).map_err(ToString::to_string),
         };
         let (mut ebpf, mut roles) = load_and_attach(&config, &layout, &conditions)?;
         // What can be attached changes what the other programs do, so where
@@ -455,10 +456,12 @@ fn load_and_attach(
     layout: &Layout,
     conditions: &Conditions<'_>,
 ) -> Result<(Ebpf, Vec<RoleReport>), SessionError> {
+    let tcp = layout.tcp.clone().unwrap_or_default();
     let mut ebpf = EbpfLoader::new()
         .btf(Some(conditions.btf))
         .override_global("CONFIG", config, true)
         .override_global("OFFSETS", &layout.offsets, true)
+        .override_global("TCP", &tcp, true)
         .load(OBJECT)?;
     let mut roles: Vec<RoleReport> =
         Role::ALL.into_iter().map(|role| attach::attach(&mut ebpf, role, conditions)).collect();

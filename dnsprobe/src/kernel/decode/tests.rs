@@ -375,6 +375,16 @@ fn a_refusal_to_confirm_is_just_that() {
 }
 
 #[test]
+fn a_failed_send_call_has_its_error_and_its_process() {
+    let mut packet = packet(EventKind::SendFailed);
+    packet.has_conntrack = 0;
+    let fact = Room::new().fact(bytes(&SendFailed { packet, errno: 101, tgid: 77 }));
+    assert!(matches!(fact.kind, FactKind::SendFailed { errno: 101 }));
+    assert_eq!(fact.packet.owner.map(|owner| owner.tgid), Some(77));
+    assert_eq!(fact.packet.server().to_string(), "10.0.0.2:53");
+}
+
+#[test]
 fn a_purge_names_who_asked_for_it() {
     let header = Header { kind: EventKind::Purge as u32, cpu: 0, at_ns: AT_NS };
     let raw = Purge { header, command: words(b"modprobe\0\0\0\0\0\0\0\0") };
