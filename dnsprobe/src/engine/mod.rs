@@ -75,7 +75,8 @@ pub enum Outcome {
     /// An answered query.
     Transaction(Box<Transaction>),
     /// A query whose end is nobody's loss: its asker had its answer from
-    /// another server, or it is the server's end of a query.
+    /// another server, it shared its id with another query, or it is the
+    /// server's end of a query.
     NotFollowed {
         /// Whose query.
         owner: Arc<Owner>,
@@ -207,6 +208,7 @@ impl Engine {
         }
         let until_ns = match how {
             Unanswered::SentAgain(at_ns) => at_ns,
+            Unanswered::Overtaken => return not_followed(query, owner, clock),
             Unanswered::Expired | Unanswered::NeverSent => u64::MAX,
         };
         let facts = self.facts.take(query, until_ns);

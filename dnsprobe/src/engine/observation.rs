@@ -357,6 +357,9 @@ pub enum Unanswered {
     SentAgain(u64),
     /// It was dropped before any hook saw it being sent.
     NeverSent,
+    /// The same socket sent another question with the same id to the same
+    /// server; whose answer comes then cannot be told.
+    Overtaken,
 }
 
 /// What the kernel room hands to the engine.

@@ -491,3 +491,10 @@ fn the_owner_of_a_loss_is_the_askers_whatever_socket_its_packet_met() {
     assert_eq!(lost.evidence[1].detail["socket_owner"]["label"], "host/cgroup-22");
     assert_eq!(lost.time, clock().timestamp(SENT + MS));
 }
+
+#[test]
+fn a_query_that_shares_its_id_with_another_is_not_followed() {
+    let mut bench = Bench::new();
+    let outcome = bench.unanswered(query(), Unanswered::Overtaken);
+    assert!(matches!(outcome, Outcome::NotFollowed { role: Role::Client, .. }), "{outcome:?}");
+}

@@ -71,7 +71,7 @@ impl SentAgain {
         let mut held = self.held.pop_front()?;
         let until_ns = match held.how {
             Unanswered::SentAgain(at_ns) => at_ns,
-            Unanswered::Expired | Unanswered::NeverSent => u64::MAX,
+            Unanswered::Expired | Unanswered::NeverSent | Unanswered::Overtaken => u64::MAX,
         };
         let found = self.silent.iter().position(|(key, at)| {
             *key == held.key && (held.query.start_ns..until_ns).contains(&at.queued_ns)

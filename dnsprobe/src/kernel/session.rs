@@ -5,10 +5,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aya::{Btf as AyaBtf, Ebpf, EbpfLoader};
+use aya::{
+    Btf as AyaBtf, Ebpf, EbpfLoader,
+    maps::{HashMap, MapData},
+};
 use dnsprobe_common::{
     config::{Config, MAX_PORTS},
-    flow::{InFlight, Role as End, state},
+    event::Sent,
+    flow::{InFlight, QueryKey, Role as End, state},
     stats::{Health, Stats, StatsKey},
 };
 use tokio::io::unix::AsyncFd;
@@ -272,6 +276,8 @@ impl Session {
                     if query.role == End::Server {
                         again.silent(finished.key, &query);
                         sink(Observation::Unanswered { query, how });
+                    } else if asks_other(sent, &finished.key, &query) {
+                        sink(Observation::Unanswered { query, how: Unanswered::Overtaken });
                     } else {
                         ask_for_backend(&mut self.services, &mut query);
                         let key = at_server::server_key(&finished.key, &finished.query);
@@ -399,6 +405,18 @@ impl Session {
             })
             .sum()
     }
+}
+
+/// Whether the query that replaced this one asks something else: then two
+/// queries share one id, and an answer to the first cannot be told apart.
+fn asks_other(
+    sent: &HashMap<MapData, QueryKey, Sent>,
+    key: &QueryKey,
+    replaced: &QuerySeen,
+) -> bool {
+    let Some(asked) = &replaced.question else { return false };
+    let later = sent.get(key, 0).ok().and_then(|sent| decode::question(&sent.question));
+    later.is_some_and(|later| later != *asked)
 }
 
 /// What the node's services say of the backend that an unanswered query left
