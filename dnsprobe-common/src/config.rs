@@ -63,6 +63,13 @@ pub struct Config {
     pub udp_queue_rcv: [u64; 2],
     /// See `nf_hook_slow`; its IPv6 twin.
     pub udpv6_queue_rcv: [u64; 2],
+    /// See `nf_hook_slow`; the functions that find a queued packet's checksum
+    /// wrong: reading over IPv4, over IPv6, and looking before reading.
+    pub udp_recvmsg: [u64; 2],
+    /// See `udp_recvmsg`.
+    pub udpv6_recvmsg: [u64; 2],
+    /// See `udp_recvmsg`.
+    pub udp_first_packet: [u64; 2],
     /// Id of the cgroup hierarchy's root, where processes are told apart by
     /// their command; 0: nowhere.
     pub root_cgroup: u64,
@@ -96,7 +103,7 @@ pub struct Config {
     pub pad: [u8; 5],
 }
 
-const _: () = assert!(size_of::<Config>() == 88);
+const _: () = assert!(size_of::<Config>() == 136);
 
 impl Offsets {
     /// Offsets with every field missing.

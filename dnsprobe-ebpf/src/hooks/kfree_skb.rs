@@ -7,7 +7,8 @@
 //! proto:6.11:(same file):kfree_skb(.., struct sock *rx_sk), may be null
 //! cost:   drops that are not IP: two loads; other datagrams: one read and the
 //!         port test; netfilter drops: one look-up of a per-CPU slot before it
-//! writes: EVENTS; takes back a count when a socket's queue was full
+//! writes: EVENTS; takes back a count when a socket's queue was full or the
+//!         reader found the checksum wrong
 //! blind:  qdisc drops from 7.3 on (see qdisc_drop)
 
 use aya_ebpf::{
@@ -52,7 +53,7 @@ pub fn kfree_skb(ctx: BtfTracePointContext) -> u32 {
         table_full_ns = 0;
     }
     let receiving = socket::raw(receiver);
-    if queue_full {
+    if queue_full || (dns.is_answer() && refused_by_reader(location)) {
         transaction::take_back(&dns, receiving.netns);
     } else if config!(arrives_by_device) != 0 && dns.is_answer() {
         let netns = socket::netns(skb.follow(offset!(sk_buff_dev)), offset!(net_device_net));
@@ -135,6 +136,17 @@ fn take_table_full() -> u64 {
         }
         at_ns
     }
+}
+
+/// Whether a packet that waited on a UDP socket was found to have a wrong
+/// checksum when it was to be read: those of more than 76 bytes are not looked
+/// at before (net/ipv4/udp.c, udp_recvmsg, __first_packet_length, 5.10). Closing
+/// a socket frees what waits there elsewhere.
+#[inline(always)]
+fn refused_by_reader(location: u64) -> bool {
+    (location >= config!(udp_recvmsg[0]) && location < config!(udp_recvmsg[1]))
+        || (location >= config!(udpv6_recvmsg[0]) && location < config!(udpv6_recvmsg[1]))
+        || (location >= config!(udp_first_packet[0]) && location < config!(udp_first_packet[1]))
 }
 
 /// Whether the packet was just offered to a UDP socket that had no room, and

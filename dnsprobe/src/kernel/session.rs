@@ -529,6 +529,13 @@ fn config(
         config.udp_queue_rcv = symbols.range("udp_queue_rcv_one_skb");
         config.udpv6_queue_rcv = symbols.range("udpv6_queue_rcv_one_skb");
     }
+    config.udp_recvmsg = symbols.range("udp_recvmsg");
+    config.udpv6_recvmsg = symbols.range("udpv6_recvmsg");
+    // The inner function, where the compiler kept it.
+    config.udp_first_packet = symbols.range("__first_packet_length");
+    if config.udp_first_packet == [0, 0] {
+        config.udp_first_packet = symbols.range("first_packet_length");
+    }
     Ok(config)
 }
 
