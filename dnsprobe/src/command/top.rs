@@ -12,7 +12,7 @@ use super::{
     watch::{self, Handler},
 };
 use crate::{
-    engine::{Transaction, Verdict},
+    engine::{Retry, Transaction, Verdict},
     output::{Terminal, json, table::Top, verdicts::Report},
     stats::Snapshot,
 };
@@ -94,6 +94,13 @@ impl Handler for Json {
 
     fn verdict(&mut self, verdict: &Verdict) -> anyhow::Result<()> {
         Ok(json::write(json::Record::Verdict(verdict), &mut io::stdout().lock())?)
+    }
+
+    fn retry(&mut self, retry: &Retry) -> anyhow::Result<()> {
+        if self.transactions {
+            json::write(json::Record::Retry(retry), &mut io::stdout().lock())?;
+        }
+        Ok(())
     }
 
     fn snapshot(&mut self, snapshot: &Snapshot, _: bool) -> anyhow::Result<()> {

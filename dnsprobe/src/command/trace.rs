@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     dns::{Name, parse_rcode},
-    engine::{Query, Transaction, Verdict},
+    engine::{Query, Retry, Transaction, Verdict},
     identity::Owner,
     output::{Terminal, trace, verdicts::Report},
     stats::Snapshot,
@@ -112,6 +112,14 @@ impl Filter {
             && (self.slower_than.is_none() || verdict.loss)
     }
 
+    /// The look-up as a whole took its time and had an answer; what failed in
+    /// it has a line of its own.
+    fn fits_retry(&self, retry: &Retry) -> bool {
+        self.fits_query(&retry.owner, &retry.query)
+            && self.rcode.is_none()
+            && self.slower_than.is_none_or(|limit| retry.lookup_seconds > limit.as_secs_f64())
+    }
+
     fn fits_query(&self, owner: &Owner, query: &Query) -> bool {
         let (namespace, pod) = match owner {
             Owner::Pod { namespace, pod, .. } => (namespace.as_deref(), pod.as_deref()),
@@ -142,6 +150,13 @@ impl Handler for Filtered {
     fn verdict(&mut self, verdict: &Verdict) -> anyhow::Result<()> {
         if self.filter.fits_verdict(verdict) {
             self.inner.verdict(verdict)?;
+        }
+        Ok(())
+    }
+
+    fn retry(&mut self, retry: &Retry) -> anyhow::Result<()> {
+        if self.filter.fits_retry(retry) {
+            self.inner.retry(retry)?;
         }
         Ok(())
     }
@@ -179,6 +194,11 @@ impl Handler for Lines {
     fn verdict(&mut self, verdict: &Verdict) -> anyhow::Result<()> {
         self.report.add(verdict);
         let line = trace::verdict(verdict, &self.terminal);
+        self.line(&line)
+    }
+
+    fn retry(&mut self, retry: &Retry) -> anyhow::Result<()> {
+        let line = trace::retry(retry, &self.terminal);
         self.line(&line)
     }
 

@@ -16,7 +16,9 @@ use tokio::{
 
 use super::{WatchOptions, privileges};
 use crate::{
-    engine::{Blindness, ConnectFailure, Engine, Outcome, Query, Transaction, Verdict},
+    engine::{
+        Blindness, ConnectFailure, Engine, Outcome, Query, Retries, Retry, Transaction, Verdict,
+    },
     identity::{Identity, IdentityOptions, Owner},
     kernel::{self, RoleState, Session, now_ns},
     stats::{Completeness, Missing, PodStats, Snapshot},
@@ -42,6 +44,10 @@ pub(super) trait Handler {
         _role: Role,
         _query: &Query,
     ) -> anyhow::Result<()> {
+        Ok(())
+    }
+    /// A lost query whose question was asked again and answered.
+    fn retry(&mut self, _: &Retry) -> anyhow::Result<()> {
         Ok(())
     }
     /// A TCP connection to a DNS port that was not made.
@@ -78,6 +84,7 @@ pub(super) fn run(
 struct Watch {
     session: Session,
     engine: Engine,
+    retries: Retries,
     stats: PodStats,
     identity: Identity,
     outcomes: Vec<Outcome>,
@@ -127,6 +134,7 @@ impl Watch {
         Ok(Self {
             session,
             engine,
+            retries: Retries::default(),
             stats: PodStats::new(),
             identity,
             outcomes: Vec::new(),
@@ -231,8 +239,16 @@ impl Watch {
                         self.stats.near_miss(owner, Role::Client, server, verdict.cause);
                     }
                     handler.verdict(&verdict)?;
+                    if let Some(retry) = self.retries.decided(&verdict) {
+                        handler.retry(&retry)?;
+                    }
                 }
-                Outcome::Transaction(transaction) => handler.transaction(&transaction)?,
+                Outcome::Transaction(transaction) => {
+                    handler.transaction(&transaction)?;
+                    for retry in self.retries.answered(&transaction) {
+                        handler.retry(&retry)?;
+                    }
+                }
                 Outcome::ConnectFailed(failure) => handler.connect_failed(&failure)?,
                 Outcome::NotFollowed { owner, role, server, query } => {
                     self.stats.not_followed(&owner, role, server, 1);

@@ -10,6 +10,7 @@ mod observation;
 mod pattern;
 #[cfg(test)]
 mod properties;
+mod retry;
 mod rules;
 mod significance;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use observation::{
     Observation, PacketSeen, QueryId, QuerySeen, QueueFull, Translation, Tuple, Unanswered,
 };
 pub use pattern::Pattern;
+pub use retry::{LostQuery, Retries, Retry};
 pub use significance::at_least_by_chance;
 pub use timeline::Timeline;
 pub use transaction::{Parts, Transaction};

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use crate::{
-    engine::{Transaction, Verdict},
+    engine::{Retry, Transaction, Verdict},
     findings::Diagnosis,
     stats::Snapshot,
 };
@@ -23,6 +23,8 @@ pub enum Record<'a> {
     Transaction(&'a Transaction),
     /// One decided query.
     Verdict(&'a Verdict),
+    /// One lost query whose question was asked again and answered.
+    Retry(&'a Retry),
     /// Everything that `diagnose` found.
     Diagnosis(&'a Diagnosis),
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     dns::rcode_name,
-    engine::{Parts, Query, Transaction, Verdict},
+    engine::{Parts, Query, Retry, Transaction, Verdict},
     identity::Owner,
     stats::Snapshot,
     time::Timestamp,
@@ -46,6 +46,22 @@ pub fn verdict(verdict: &Verdict, terminal: &Terminal) -> String {
         clean(&verdict.summary)
     );
     terminal.paint(colour, &text)
+}
+
+/// The line of a look-up that needed more than one query.
+#[must_use]
+pub fn retry(retry: &Retry, terminal: &Terminal) -> String {
+    let text = format!(
+        "{} LOOK-UP {:.3} s: query {} of {} was lost to {}, query {}{} was answered",
+        start(retry.time, &retry.owner, Role::Client, &retry.query),
+        retry.lookup_seconds,
+        retry.lost.query.id,
+        retry.lost.query.sent,
+        retry.lost.cause,
+        retry.query.id,
+        if retry.same_socket { " of the same socket" } else { " of another socket" },
+    );
+    terminal.paint(Colour::Warning, &text)
 }
 
 /// Why nothing was printed, for the end of a run without a line. `filtered`:
@@ -89,6 +105,7 @@ fn parts(parts: &Parts) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::LostQuery;
     use crate::output::testing::{clash, empty_snapshot, snapshot, transaction as example};
 
     #[test]
@@ -130,6 +147,26 @@ mod tests {
         let line = verdict(&lost, &colour);
         assert!(line.starts_with("\x1b[33m") && line.contains(" NEAR MISS "), "{line}");
         assert_eq!(line.matches('\x1b').count(), 2);
+    }
+
+    #[test]
+    fn a_lookup_that_took_two_queries_says_what_became_of_the_first() {
+        let (answered, lost) = (example(), clash());
+        let linked = Retry {
+            time: answered.time,
+            owner: answered.owner.clone(),
+            query: answered.query.clone(),
+            lost: LostQuery { cause: lost.cause, query: lost.query.clone() },
+            same_socket: true,
+            lookup_seconds: 5.003,
+        };
+        let line = retry(&linked, &Terminal::PLAIN);
+        assert!(
+            line.contains("race.test.svc. AAAA LOOK-UP 5.003 s: query ")
+                && line.contains(" was lost to conntrack-clash, query ")
+                && line.ends_with(" of the same socket was answered"),
+            "{line}"
+        );
     }
 
     #[test]
