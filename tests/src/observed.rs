@@ -18,6 +18,8 @@ pub struct Observed {
     pub verdicts: Vec<Verdict>,
     /// Every transaction (`trace` only).
     pub transactions: Vec<Transaction>,
+    /// Every lost query whose repetition was answered (`trace` only).
+    pub retries: Vec<Retry>,
 }
 
 /// A snapshot.
@@ -138,12 +140,33 @@ pub struct Transaction {
     pub latency_seconds: f64,
 }
 
+/// A lost query and its repetition.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "named as in dnsprobe's JSON")]
+pub struct Retry {
+    pub owner: Owner,
+    pub query: Query,
+    pub lost: LostQuery,
+    pub same_socket: bool,
+    pub lookup_seconds: f64,
+}
+
+/// The lost one.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "named as in dnsprobe's JSON")]
+pub struct LostQuery {
+    pub cause: String,
+    #[serde(flatten)]
+    pub query: Query,
+}
+
 impl Observed {
     /// Read the lines of `dnsprobe top -o json` or `dnsprobe trace -o json`.
     pub fn parse(lines: &[String]) -> Result<Self> {
         let mut snapshots: Vec<Snapshot> = Vec::new();
         let mut verdicts = Vec::new();
         let mut transactions = Vec::new();
+        let mut retries = Vec::new();
         for line in lines {
             let value: Value =
                 serde_json::from_str(line).with_context(|| format!("not JSON: {line}"))?;
@@ -159,11 +182,14 @@ impl Observed {
                 Some("transaction") => {
                     transactions.push(serde_json::from_value(value).with_context(context)?);
                 }
+                Some("retry") => {
+                    retries.push(serde_json::from_value(value).with_context(context)?);
+                }
                 _ => bail!("unknown kind in: {line}"),
             }
         }
         let last = snapshots.pop().context("dnsprobe printed no snapshot")?;
-        Ok(Self { last, earlier: snapshots, verdicts, transactions })
+        Ok(Self { last, earlier: snapshots, verdicts, transactions, retries })
     }
 }
 

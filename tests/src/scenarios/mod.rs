@@ -177,15 +177,20 @@ pub const ALL: &[Scenario] = &[
     remote_silence::SCENARIO,
     unexplained::SCENARIO,
     ipv6::SCENARIO,
+    tc_drop::SCENARIO,
+    cpu_backlog_full::SCENARIO,
+    neighbour_failed::SCENARIO,
+    packet_invalid::SCENARIO,
+    server_silent::SCENARIO,
+    answer_mismatch::SCENARIO,
+    transports::SCENARIO,
+    resolver_retry::SCENARIO,
 ];
 
 /// Scenarios whose fault happens but whose rule is not there yet: they run by
 /// name only.
 pub const PENDING: &[Scenario] = &[
-    tc_drop::SCENARIO,
-    cpu_backlog_full::SCENARIO,
     no_route::SCENARIO,
-    neighbour_failed::SCENARIO,
     conntrack_chain_too_long::SCENARIO,
     conntrack_dying::SCENARIO,
     nat_ports_exhausted::SCENARIO,
@@ -202,13 +207,8 @@ pub const PENDING: &[Scenario] = &[
     loopback_stub::SCENARIO,
     node_local_cache::SCENARIO,
     nftables_mode::SCENARIO,
-    packet_invalid::SCENARIO,
     send_failed::SCENARIO,
-    server_silent::SCENARIO,
-    answer_mismatch::SCENARIO,
-    transports::SCENARIO,
     same_id::SCENARIO,
-    resolver_retry::SCENARIO,
 ];
 
 /// Scenarios that use no hook or kernel path which another one does not use, so

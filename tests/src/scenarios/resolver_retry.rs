@@ -4,8 +4,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::stage::LOST_AFTER;
-use super::stage::Stage;
+use super::stage::{LOST_AFTER, Stage, same};
 use super::{Kernels, Outcome, Scenario};
 use crate::client::Report;
 use crate::client::resolver::Resolver;
@@ -15,6 +14,7 @@ use crate::lab::clients::{Lookup, Pace};
 use crate::lab::dnsprobe::Mode;
 use crate::lab::firewall::{Balance, Rules};
 use crate::lab::server::NAME;
+use crate::observed::Observed;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "resolver-retry",
@@ -50,5 +50,26 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     expectation.healthy(&CART.label(), &healthy.report()?)?;
     let report = Report { sent: 4, answered: 2, ..Report::default() };
     expectation.loses(&VICTIM.label(), &report, "policy-drop")?;
-    Ok(Outcome::new(expectation, watch.finish()?))
+    let observed = watch.finish()?;
+    let problems = wrong_links(&observed, seconds);
+    Ok(Outcome::new(expectation, observed).also(problems))
+}
+
+/// Each of the two lost queries is linked to its repetition, and the look-up
+/// took as long as the client says.
+fn wrong_links(observed: &Observed, seconds: f64) -> Vec<String> {
+    let mut problems: Vec<String> =
+        same("linked repetitions", observed.retries.len() as u64, 2).into_iter().collect();
+    for retry in &observed.retries {
+        let (asked, lost) = (&retry.query, &retry.lost.query);
+        if retry.owner.label != VICTIM.label()
+            || retry.lost.cause != "policy-drop"
+            || !retry.same_socket
+            || (&asked.name, &asked.kind) != (&lost.name, &lost.kind)
+            || (retry.lookup_seconds - seconds).abs() > 0.2
+        {
+            problems.push(format!("wrong link, the look-up took {seconds:.3} s: {retry:?}"));
+        }
+    }
+    problems
 }
