@@ -5,6 +5,7 @@
 pub mod bridge;
 pub mod cast;
 pub mod cgroup_filter;
+pub mod check;
 pub mod clients;
 pub mod conntrack;
 pub mod counters;

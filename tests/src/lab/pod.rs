@@ -93,14 +93,25 @@ impl Pod {
 
     /// Start `command` as a process of this pod: its network namespace, its
     /// cgroup, its `/etc/resolv.conf`.
-    pub fn spawn(&self, mut command: Command) -> Result<Process> {
+    pub fn spawn(&self, command: Command) -> Result<Process> {
+        self.spawn_in(command, &self.resolv_conf)
+    }
+
+    /// The same with another `/etc/resolv.conf`.
+    pub fn spawn_with_resolv_conf(&self, command: Command, text: &str) -> Result<Process> {
+        let path = self.resolv_conf.with_extension("other");
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        self.spawn_in(command, &path)
+    }
+
+    fn spawn_in(&self, mut command: Command, resolv_conf: &Path) -> Result<Process> {
         let name = format!("{} in {}", command.get_program().display(), self.label());
         join_cgroup(&mut command, &self.cgroup)?;
         let child = self.namespace.enter(|| {
             unshare(CloneFlags::CLONE_NEWNS)?;
             let none = None::<&str>;
             mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none)?;
-            mount(Some(&self.resolv_conf), "/etc/resolv.conf", none, MsFlags::MS_BIND, none)
+            mount(Some(resolv_conf), "/etc/resolv.conf", none, MsFlags::MS_BIND, none)
                 .context("cannot give the pod its resolv.conf")?;
             spawn(command)
         });

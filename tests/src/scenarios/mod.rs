@@ -3,6 +3,8 @@
 //! victim a healthy pod asks all the time, and must come out spotless.
 
 mod answer_mismatch;
+mod check_node_config;
+mod check_pod_config;
 mod conntrack_chain_too_long;
 mod conntrack_clash;
 mod conntrack_clash_late_answer;
@@ -131,7 +133,6 @@ impl Outcome {
 
     /// Add findings: each named by everything that must be right about it,
     /// such as `CODE of OWNER`.
-    #[expect(dead_code, reason = "for scenarios about findings, which come next")]
     fn findings(mut self, expected: &[String], found: &[String]) -> Self {
         let (findings, checks) = Findings::compare(expected, found);
         self.further.checks.extend(checks);
@@ -185,6 +186,8 @@ pub const ALL: &[Scenario] = &[
     answer_mismatch::SCENARIO,
     transports::SCENARIO,
     resolver_retry::SCENARIO,
+    check_pod_config::SCENARIO,
+    check_node_config::SCENARIO,
 ];
 
 /// Scenarios whose fault happens but whose rule is not there yet: they run by
