@@ -77,6 +77,7 @@ pub(crate) fn decode(record: &[u8], context: &mut Context<'_>) -> Option<Observa
         EventKind::Drop => {
             let raw: Drop = read(record)?;
             let kind = drop_kind(&raw, context);
+            let kind = draining(&raw.packet, &kind, context).unwrap_or(kind);
             fact(&raw.packet, kind, context)
         }
         EventKind::Unreachable => {
@@ -214,6 +215,18 @@ fn ipvs_backend(raw: &Ipvs, context: &mut Context<'_>) -> Option<Backend> {
     }
     let tuple = tuple(&raw.packet.tuple);
     context.ipvs.backend(tuple.source, tuple.destination)
+}
+
+/// Where connections cannot be read in the kernel, what the table it publishes
+/// says of a packet that IPVS could not send: nothing saw it go to a real server
+/// of weight 0.
+fn draining(raw: &Packet, kind: &FactKind, context: &mut Context<'_>) -> Option<FactKind> {
+    if !matches!(kind, FactKind::Drop { by: DroppedBy::IpvsTransmit, .. }) {
+        return None;
+    }
+    let tuple = tuple(&raw.tuple);
+    let backend = context.ipvs.draining(tuple.source, tuple.destination)?;
+    Some(FactKind::IpvsDraining { backend })
 }
 
 fn packet_seen(raw: &Packet, context: &mut Context<'_>) -> PacketSeen {

@@ -22,6 +22,9 @@ pub(crate) struct IpvsState {
     connections: Vec<Connection>,
     services: Vec<Service>,
     read_at: Option<Instant>,
+    /// Whether the table is the only witness: connections cannot be read where
+    /// a packet meets them.
+    only_witness: bool,
 }
 
 struct Connection {
@@ -31,6 +34,19 @@ struct Connection {
 }
 
 impl IpvsState {
+    pub(crate) fn new(only_witness: bool) -> Self {
+        Self { only_witness, ..Self::default() }
+    }
+
+    /// The real server of weight 0 that a client's connection points to, if the
+    /// table is the only witness.
+    pub(crate) fn draining(&mut self, client: SocketAddr, service: SocketAddr) -> Option<Backend> {
+        if !self.only_witness {
+            return None;
+        }
+        self.backend(client, service).filter(|backend| backend.weight == Some(0))
+    }
+
     /// Whether IPVS has a UDP service at this address.
     pub(crate) fn is_service(&mut self, address: SocketAddr) -> bool {
         self.refresh();

@@ -187,7 +187,7 @@ impl Session {
             .map_err(|error| SessionError::Wait(error.into_parts().1))?;
         let devices = Devices::new();
         let clock = Clock::new(SystemTime::now(), now_ns());
-        let ipvs = IpvsState::default();
+        let ipvs = IpvsState::new(ipvs_by_table);
         Ok(Self {
             ebpf,
             maps,
