@@ -188,12 +188,6 @@ pub const ALL: &[Scenario] = &[
     resolver_retry::SCENARIO,
     check_pod_config::SCENARIO,
     check_node_config::SCENARIO,
-];
-
-/// Scenarios whose fault happens but whose rule is not there yet: they run by
-/// name only.
-pub const PENDING: &[Scenario] = &[
-    no_route::SCENARIO,
     conntrack_chain_too_long::SCENARIO,
     conntrack_dying::SCENARIO,
     nat_ports_exhausted::SCENARIO,
@@ -213,16 +207,8 @@ pub const PENDING: &[Scenario] = &[
 
 /// Scenarios whose fault happens but whose rule is not there yet: they run by
 /// name only.
-pub const PENDING: &[Scenario] = &[
-    ipvs_dead_backend::SCENARIO,
-    tc_drop::SCENARIO,
-    cpu_backlog_full::SCENARIO,
-    no_route::SCENARIO,
-    neighbour_failed::SCENARIO,
-    packet_invalid::SCENARIO,
-    send_failed::SCENARIO,
-    same_id::SCENARIO,
-];
+pub const PENDING: &[Scenario] =
+    &[no_route::SCENARIO, ipvs_dead_backend::SCENARIO, send_failed::SCENARIO, same_id::SCENARIO];
 
 /// Scenarios that use no hook or kernel path which another one does not use, so
 /// that one kernel tells for all: `cargo xtask test` runs them on that one only.
