@@ -1,6 +1,6 @@
 //! The mini node: its namespace, its devices, its pods and their servers.
 
-use std::fs;
+use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,6 +36,8 @@ pub struct Node {
     specs: Vec<Spec>,
     pods: Vec<Pod>,
     servers: Vec<Process>,
+    /// Held as long as the node is up.
+    _only_one: File,
 }
 
 const OWN_NAMESPACE: &str = "lab-node";
@@ -46,11 +48,20 @@ pub(crate) const UPLINK_GATEWAY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// Holds the addresses of IPVS services, as kube-proxy has it.
 pub(super) const IPVS_DEVICE: &str = "kube-ipvs0";
 const RUN: &str = "/run/dnsprobe-lab";
+const LOCK: &str = "/run/dnsprobe-lab.lock";
 
 /// Modules a kubelet's machine has loaded anyway, and those of the faults.
 const MODULES: &str = "veth dummy bridge br_netfilter sch_netem nf_conntrack nf_conntrack_netlink \
     iptable_nat iptable_mangle iptable_filter iptable_raw ip6table_nat ip6table_filter \
     xt_NFQUEUE nfnetlink_queue ip_vs ip_vs_rr";
+
+/// Two nodes on one machine would have the same names, and each would clear the
+/// other away as the leftovers of an interrupted run.
+fn only_one(lock: &Path) -> Result<File> {
+    let file = File::create(lock).with_context(|| format!("cannot create {}", lock.display()))?;
+    file.try_lock().context("another lab has its node on this machine; wait until it ends")?;
+    Ok(file)
+}
 
 /// Namespaces of the node's own on this machine, below its cgroup mount.
 pub fn own_namespace() -> Result<Place> {
@@ -78,6 +89,7 @@ fn cgroup_mount() -> Result<PathBuf> {
 impl Node {
     /// Build the node with the pods in `specs`, start the DNS servers.
     pub fn up(place: Place, specs: &[Spec]) -> Result<Self> {
+        let only_one = only_one(Path::new(LOCK))?;
         let (namespace, cgroups, logs) = match &place {
             Place::WholeMachine => {
                 Namespace::Own.run(&format!("modprobe -a {MODULES}"))?;
@@ -98,6 +110,7 @@ impl Node {
             specs: specs.to_vec(),
             pods: Vec::new(),
             servers: Vec::new(),
+            _only_one: only_one,
         };
         // From here on dropping `node` cleans up whatever was made; here,
         // whatever an interrupted run left.
@@ -253,5 +266,20 @@ impl Drop for Node {
                     fs::remove_dir(self.directories.cgroups.join("kubepods.slice").join(directory));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_node_is_refused_while_the_first_is_up() {
+        let lock = std::env::temp_dir().join(format!("lab-lock-{}", std::process::id()));
+        let first = only_one(&lock).unwrap();
+        assert!(only_one(&lock).is_err());
+        drop(first);
+        assert!(only_one(&lock).is_ok());
+        fs::remove_file(lock).unwrap();
     }
 }
