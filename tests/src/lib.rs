@@ -4,6 +4,7 @@
 
 pub mod client;
 pub mod command;
+pub mod diagnosed;
 pub mod expectation;
 pub mod lab;
 pub mod observed;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use dnsprobe_tests::client::{pair, query, resolver, spray, steady};
 use dnsprobe_tests::command::{clean, demo, native, run};
-use dnsprobe_tests::lab::{Programs, hold};
+use dnsprobe_tests::lab::{Programs, hold, respond};
 
 /// A mini node with real faults, for testing dnsprobe.
 ///
@@ -48,6 +48,8 @@ enum Command {
     Client(ClientCommand),
     /// Hold packets of an NFQUEUE and let them go together.
     Hold(hold::Args),
+    /// Answer every query, with a fault.
+    Respond(respond::Args),
 }
 
 #[derive(Debug, Subcommand)]
@@ -77,6 +79,7 @@ fn main() -> Result<ExitCode> {
         Command::Client(ClientCommand::Steady(args)) => print(&steady::run(&args)?)?,
         Command::Client(ClientCommand::Spray(args)) => print(&spray::run(&args)?)?,
         Command::Hold(args) => hold::run(&args)?,
+        Command::Respond(args) => respond::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -17,6 +17,8 @@ pub enum Balance {
     Random,
     /// In turn, so that two flows in a row always part.
     InTurn,
+    /// One flow in ten to the first.
+    OneInTen,
 }
 
 /// A rule set for both families.
@@ -76,6 +78,7 @@ impl Rules {
                 Balance::Random => {
                     format!("-m statistic --mode random --probability {:.10} ", 1.0 / left as f64)
                 }
+                Balance::OneInTen => "-m statistic --mode nth --every 10 --packet 0 ".to_owned(),
                 Balance::InTurn => format!("-m statistic --mode nth --every {left} --packet 0 "),
             };
             let target = match target {

@@ -106,7 +106,16 @@ impl Process {
     }
 
     /// The same, where these exit codes are no error.
-    pub fn finish_with(mut self, timeout: Duration, codes: &[i32]) -> Result<Vec<String>> {
+    pub fn finish_with(self, timeout: Duration, codes: &[i32]) -> Result<Vec<String>> {
+        self.finish_with_code(timeout, codes).map(|(lines, _)| lines)
+    }
+
+    /// The same with the exit code.
+    pub fn finish_with_code(
+        mut self,
+        timeout: Duration,
+        codes: &[i32],
+    ) -> Result<(Vec<String>, i32)> {
         let deadline = Instant::now() + timeout;
         loop {
             match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -118,9 +127,11 @@ impl Process {
             }
         }
         let status = self.child.wait()?;
-        let expected = status.code().is_some_and(|code| codes.contains(&code));
-        ensure!(expected, "{} failed ({status}){}", self.name, self.complaint());
-        Ok(std::mem::take(&mut self.seen))
+        let code = status.code().filter(|code| codes.contains(code));
+        let Some(code) = code else {
+            bail!("{} failed ({status}){}", self.name, self.complaint());
+        };
+        Ok((std::mem::take(&mut self.seen), code))
     }
 
     /// Its standard input, when that is a pipe.

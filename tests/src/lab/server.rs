@@ -28,6 +28,14 @@ pub const BIG_NAME: &str = "big.shop.svc.cluster.local.";
 /// A name in the cluster's domain that does not exist.
 pub const MISSING_NAME: &str = "missing.shop.svc.cluster.local.";
 
+/// A name outside the cluster that a server may know.
+pub const OUTSIDE: &str = "www.example.com";
+/// One beside it that does not exist.
+pub const MISSING_OUTSIDE: &str = "missing.example.com";
+
+/// Addresses of [`OUTSIDE`].
+const OUTSIDE_ADDRESSES: &str = "192.0.2.80,2001:db8::80";
+
 /// How a server differs from a healthy one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
@@ -40,6 +48,10 @@ pub struct Options {
     pub upstream: Option<Ipv4Addr>,
     /// Know no names at all, so that everything is forwarded.
     pub knows_nothing: bool,
+    /// Know [`OUTSIDE`], and that nothing else is beside it.
+    pub outside: bool,
+    /// Know [`OUTSIDE`] with the pods' first search suffix, as `autopath` does.
+    pub outside_in_search: bool,
     /// Listen on this address only.
     pub listen: Option<Ipv4Addr>,
 }
@@ -78,6 +90,14 @@ fn command(options: &Options) -> Command {
     }
     if let Some(address) = options.listen {
         command.args(["--bind-interfaces", &format!("--listen-address={address}")]);
+    }
+    if options.outside {
+        command
+            .arg("--local=/example.com/")
+            .arg(format!("--host-record={OUTSIDE},{OUTSIDE_ADDRESSES}"));
+    }
+    if options.outside_in_search {
+        command.arg(format!("--host-record={OUTSIDE}.shop.svc.cluster.local,{OUTSIDE_ADDRESSES}"));
     }
     if options.local_only {
         command.arg("--local-service");

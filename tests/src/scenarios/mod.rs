@@ -17,6 +17,7 @@ mod cpu_backlog_full;
 mod evidence;
 mod fault_in_window;
 mod fault_under_load;
+mod findings;
 mod forwarding_proxy;
 mod healthy;
 mod ipv6;
@@ -188,6 +189,28 @@ pub const ALL: &[Scenario] = &[
     resolver_retry::SCENARIO,
     check_pod_config::SCENARIO,
     check_node_config::SCENARIO,
+    findings::healthy::SCENARIO,
+    findings::nxdomain::SCENARIO,
+    findings::upstream::NXDOMAIN,
+    findings::upstream::SERVFAIL,
+    findings::upstream::REFUSED,
+    findings::failed_answers::SCENARIO,
+    findings::internal_name_missing::SCENARIO,
+    findings::autopath_suspect::SCENARIO,
+    findings::truncated_no_tcp::SCENARIO,
+    findings::search_expansion::SCENARIO,
+    findings::slow::SERVER_QUEUE,
+    findings::slow::SERVER,
+    findings::slow::UPSTREAM,
+    findings::slow::NETWORK,
+    findings::slow::CLIENT,
+    findings::nodelocal_bypassed::SCENARIO,
+    findings::parallel_nameservers::SCENARIO,
+    findings::uneven_backends::SCENARIO,
+    findings::server_restarting::SCENARIO,
+    findings::patterns::ALWAYS,
+    findings::patterns::PEAK,
+    findings::patterns::SCALING_WINDOW,
     conntrack_chain_too_long::SCENARIO,
     conntrack_dying::SCENARIO,
     nat_ports_exhausted::SCENARIO,
