@@ -55,6 +55,10 @@ pub(super) fn transaction(
         truncated: seen.answer_flags.is_some_and(is_truncated),
         rcode: seen.answer_flags.and_then(|flags| u8::try_from(rcode(flags)).ok()),
         answer: seen.answer.clone(),
+        translated: (seen.role == Role::Client)
+            .then_some(seen.translation)
+            .flatten()
+            .map(|translation| translation.tuple),
         latency_seconds: seconds(seen.start_ns, last_ns),
         parts: match seen.role {
             Role::Client => Parts::Client { answer_queued_seconds: first, read_seconds: second },

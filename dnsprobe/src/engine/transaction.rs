@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dnsprobe_common::flow::Role;
 use serde::{Serialize, Serializer};
 
-use super::Query;
+use super::{Query, Tuple};
 use crate::{
     dns::{self, Record},
     identity::Owner,
@@ -34,6 +34,10 @@ pub struct Transaction {
     /// Whether the answer was cut short (flag TC): the rest is to be had over
     /// TCP only.
     pub truncated: bool,
+    /// Client: the query's addresses as a device of this node last saw them,
+    /// behind every translation here. `None` when none saw it, and for servers.
+    #[serde(serialize_with = "serialize_tuple")]
+    pub translated: Option<Tuple>,
     /// From start to end in seconds; the sum of the parts that were seen.
     pub latency_seconds: f64,
     /// Where the time went.
@@ -58,6 +62,12 @@ pub enum Parts {
         /// Query read to answer sent.
         answered_seconds: Option<f64>,
     },
+}
+
+/// A tuple in words.
+#[expect(clippy::ref_option, reason = "the signature serde calls")]
+fn serialize_tuple<S: Serializer>(tuple: &Option<Tuple>, serializer: S) -> Result<S::Ok, S::Error> {
+    tuple.map(|tuple| tuple.to_string()).serialize(serializer)
 }
 
 /// A response code by its name.

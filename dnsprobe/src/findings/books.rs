@@ -38,12 +38,20 @@ pub(super) struct Sighting<'a> {
 
 #[derive(Debug, Default)]
 struct Group {
-    pods: BTreeMap<Arc<Owner>, Timeline>,
-    items: BTreeMap<String, u64>,
-    examples: Vec<String>,
+    pods: BTreeMap<Arc<Owner>, Sighted>,
     departures_ns: Vec<u64>,
     pods_refused: u64,
     items_refused: u64,
+    /// Items of all its pods.
+    items: usize,
+}
+
+/// What was sighted of one pod.
+#[derive(Debug, Default)]
+struct Sighted {
+    times: Timeline,
+    items: BTreeMap<String, u64>,
+    examples: Vec<String>,
 }
 
 /// All sightings of the owners that are wanted.
@@ -78,7 +86,7 @@ impl Books {
         once.add(sighting.at.unix_ns());
         let kept = self.add_all(sighting.code, sighting.subject, sighting.owner, &once, example);
         if let Some(item) = sighting.item.filter(|_| kept) {
-            self.item(sighting.code, sighting.subject, item, 1);
+            self.item(sighting.code, sighting.subject, sighting.owner, item, 1);
         }
     }
 
@@ -102,9 +110,10 @@ impl Books {
             }
             self.sighted += 1;
         }
-        group.pods.entry(Arc::clone(owner)).or_default().merge(times);
-        if group.examples.len() < EXAMPLES {
-            group.examples.push(example());
+        let pod = group.pods.entry(Arc::clone(owner)).or_default();
+        pod.times.merge(times);
+        if pod.examples.len() < EXAMPLES {
+            pod.examples.push(example());
         }
         true
     }
@@ -114,10 +123,24 @@ impl Books {
         (self.wanted)(owner)
     }
 
-    /// Adds to the parts of a finding that was sighted.
-    pub(super) fn item(&mut self, code: Code, subject: &str, item: String, count: u64) {
-        if let Some(group) = self.groups.get_mut(&(code, subject.to_owned())) {
-            group.item(item, count);
+    /// Adds to the parts of a finding that was sighted of a pod.
+    pub(super) fn item(
+        &mut self,
+        code: Code,
+        subject: &str,
+        owner: &Arc<Owner>,
+        item: String,
+        count: u64,
+    ) {
+        let Some(group) = self.groups.get_mut(&(code, subject.to_owned())) else { return };
+        let Some(pod) = group.pods.get_mut(owner) else { return };
+        if let Some(known) = pod.items.get_mut(&item) {
+            *known += count;
+        } else if group.items >= MAX_ITEMS {
+            group.items_refused += 1;
+        } else {
+            group.items += 1;
+            pod.items.insert(item, count);
         }
     }
 
@@ -165,19 +188,18 @@ impl Books {
     ) -> Option<Finding> {
         let (mut events, mut load) = (Timeline::default(), Timeline::default());
         let mut pods = Vec::new();
-        for (owner, times) in &group.pods {
-            let count = times.total();
+        let mut kept = Vec::new();
+        for (owner, pod) in &group.pods {
+            let count = pod.times.total();
             let queries = self.queries(owner).max(count);
             let share = count as f64 / queries as f64;
             if count < code.fewest() || share < code.least_share() {
                 continue;
             }
-            events.merge(times);
-            match self.load.get(owner) {
-                Some(line) => load.merge(line),
-                None => load.merge(times),
-            }
+            events.merge(&pod.times);
+            load.merge(self.load.get(owner).unwrap_or(&pod.times));
             pods.push(AffectedPod { owner: Arc::clone(owner), count, queries });
+            kept.push(pod);
         }
         let (first, last) = events.span_ns()?;
         pods.sort_by_key(|pod| std::cmp::Reverse(pod.count));
@@ -193,30 +215,28 @@ impl Books {
             first: Timestamp::from_unix_ns(first),
             last: Timestamp::from_unix_ns(last),
             summary: code.describe(),
-            proof: group.examples.clone(),
-            items: group.shown_items(),
+            proof: examples(&kept),
+            items: items(&kept),
             advice: code.advice(),
         })
     }
 }
 
-impl Group {
-    fn item(&mut self, item: String, count: u64) {
-        if self.items.len() >= MAX_ITEMS && !self.items.contains_key(&item) {
-            self.items_refused += 1;
-        } else {
-            *self.items.entry(item).or_default() += count;
-        }
-    }
+/// Some examples of each pod, the first ones first.
+fn examples(pods: &[&Sighted]) -> Vec<String> {
+    let nth = |n: usize| pods.iter().filter_map(move |pod| pod.examples.get(n));
+    (0..EXAMPLES).flat_map(nth).take(EXAMPLES).cloned().collect()
+}
 
-    fn shown_items(&self) -> Vec<Item> {
-        let mut items: Vec<Item> = self
-            .items
-            .iter()
-            .map(|(what, count)| Item { what: what.clone(), count: *count })
-            .collect();
-        items.sort_by_key(|item| std::cmp::Reverse(item.count));
-        items.truncate(SHOWN_ITEMS);
-        items
+/// The parts of all pods, the most frequent first.
+fn items(pods: &[&Sighted]) -> Vec<Item> {
+    let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+    for (what, count) in pods.iter().flat_map(|pod| &pod.items) {
+        *sums.entry(what).or_default() += count;
     }
+    let mut items: Vec<Item> =
+        sums.into_iter().map(|(what, count)| Item { what: what.to_owned(), count }).collect();
+    items.sort_by_key(|item| std::cmp::Reverse(item.count));
+    items.truncate(SHOWN_ITEMS);
+    items
 }

@@ -130,8 +130,9 @@ impl Join {
         Joined { client, server, upstream }
     }
 
-    /// The server's end lies within the client's time, and is for the same
-    /// client address; where that was translated on the way, the only one.
+    /// The server's end lies within the client's time, and has the addresses
+    /// that the query had when it left. Where those are not known: the same
+    /// client address, or else it is the only one.
     fn server_end(&self, client: &Transaction) -> Option<&ServerEnd> {
         let query = &client.query;
         let key = (query.id, query.question.clone()?);
@@ -141,6 +142,13 @@ impl Join {
             .of(&key)
             .filter(|end| end.start_ns >= start_ns && end.end_ns <= end_ns)
             .collect();
+        if let Some(left) = client.translated {
+            let same =
+                |end: &&&ServerEnd| end.client == left.source && end.address == left.destination;
+            if let Some(end) = within.iter().rev().find(same) {
+                return Some(end);
+            }
+        }
         let address = client.query.client;
         within.iter().rev().find(|end| end.client == address).copied().or(match within[..] {
             [only] => Some(only),
@@ -184,7 +192,10 @@ impl Joined<'_> {
     /// Where the client asked for the server and where it was led: the service
     /// and the backend, if the address was translated.
     pub(super) fn backend(&self) -> Option<SocketAddr> {
-        let address = self.server?.address;
+        let address = match (self.client.translated, self.server) {
+            (Some(left), _) => left.destination,
+            (None, server) => server?.address,
+        };
         (address != self.client.query.server).then_some(address)
     }
 

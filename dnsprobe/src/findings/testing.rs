@@ -59,6 +59,7 @@ pub(super) fn client(sent_ns: u64, name: &str, id: u16) -> Transaction {
         rcode: Some(0),
         answer: Some(Record { name: name.parse().unwrap(), rtype: QType::A }),
         truncated: false,
+        translated: None,
         latency_seconds: 0.002,
         parts: Parts::Client { answer_queued_seconds: Some(0.0019), read_seconds: Some(0.0001) },
     }

@@ -149,6 +149,27 @@ fn the_longest_part_of_the_latency_gives_the_code() {
 }
 
 #[test]
+fn servers_elsewhere_are_told_apart_by_the_translation() {
+    let asked = |n: u64| {
+        let mut asked = client(n * 50 * MS, "a.example.", n as u16);
+        asked.query.client.set_port(20_000 + n as u16);
+        let to = backend(if n.is_multiple_of(10) { 3 } else { 2 });
+        asked.translated =
+            Some(crate::engine::Tuple { source: asked.query.client, destination: to });
+        asked
+    };
+    let diagnosis = diagnose((0..200).map(asked));
+    assert_eq!(found(&diagnosis), ["uneven-backends of shop/cart"]);
+    assert_eq!(diagnosis.findings[0].items[0].what, "backend 10.244.0.2:53");
+    let even = (0..200).map(|n| {
+        let mut even = asked(n);
+        even.translated.as_mut().unwrap().destination = backend(2 + (n % 2) as u8);
+        even
+    });
+    assert_eq!(found(&diagnose(even)), Vec::<String>::new());
+}
+
+#[test]
 fn a_server_elsewhere_is_not_told_apart_from_the_way_to_it() {
     let slow = |n: u64| client(n * SECOND, "a.example.", n as u16).taking(300, 1);
     assert_eq!(found(&diagnose((0..3).map(slow))), ["slow-unlocated of shop/cart"]);

@@ -60,6 +60,7 @@ pub(super) fn transaction() -> Transaction {
         query: query(QType::AAAA, 4660, server(10)),
         rcode: Some(0),
         answer: None,
+        translated: None,
         truncated: false,
         latency_seconds: 0.0201,
         parts: Parts::Client { answer_queued_seconds: Some(0.0200), read_seconds: Some(0.0001) },

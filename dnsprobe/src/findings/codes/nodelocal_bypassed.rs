@@ -70,7 +70,7 @@ impl NodeLocal {
         }
         let Some(direct) = self.direct.entry((Arc::clone(&client.owner), server)) else { return };
         direct.timeline.add(joined.at().unix_ns());
-        direct.translated |= joined.server.is_some();
+        direct.translated |= joined.server.is_some() || joined.backend().is_some();
         if direct.example.is_empty() {
             direct.example = joined.describe();
         }
@@ -93,7 +93,7 @@ impl NodeLocal {
             let example =
                 || format!("{}; {cache} answers on this node at {address}", direct.example);
             if books.add_all(code, "", owner, &direct.timeline, example) {
-                books.item(code, "", format!("asked: {server}"), direct.timeline.total());
+                books.item(code, "", owner, format!("asked: {server}"), direct.timeline.total());
             }
         }
     }

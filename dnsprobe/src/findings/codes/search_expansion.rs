@@ -43,6 +43,6 @@ pub(in crate::findings) fn sight(lookup: &LookUp, books: &mut Books) {
         } else {
             format!("suffix {suffix}: {outcome}")
         };
-        books.item(CODE, "", item, 1);
+        books.item(CODE, "", &lookup.owner, item, 1);
     }
 }

@@ -89,11 +89,17 @@ impl Balance {
             let Some(proof) = service.imbalance() else { continue };
             let code = Code::Finding(FindingCode::UnevenBackends);
             let subject = address.to_string();
+            let mut first = None;
             for (owner, timeline) in &service.clients {
-                books.add_all(code, &subject, owner, timeline, || proof.clone());
+                if books.add_all(code, &subject, owner, timeline, || proof.clone()) {
+                    first = first.or(Some(owner));
+                }
             }
+            // The shares are the service's, whoever asked.
+            let Some(owner) = first else { continue };
             for (backend, counts) in &service.backends {
-                books.item(code, &subject, format!("backend {backend}"), counts.queries);
+                let item = format!("backend {backend}");
+                books.item(code, &subject, owner, item, counts.queries);
             }
         }
     }
