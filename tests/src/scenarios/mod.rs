@@ -214,6 +214,7 @@ pub const ALL: &[Scenario] = &[
     conntrack_chain_too_long::SCENARIO,
     conntrack_dying::SCENARIO,
     nat_ports_exhausted::SCENARIO,
+    ipvs_dead_backend::SCENARIO,
     ipvs_port_conflict::SCENARIO,
     ipvs_crossed_answer::SCENARIO,
     ipvs_no_backend::SCENARIO,
