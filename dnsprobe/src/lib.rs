@@ -13,6 +13,7 @@ pub mod identity;
 pub mod kernel;
 pub mod messages;
 pub mod output;
+pub mod query;
 pub mod setup;
 pub mod stats;
 pub mod time;

@@ -6,6 +6,7 @@ mod diagnose;
 mod doctor;
 mod explain;
 mod privileges;
+mod query;
 mod reference;
 mod top;
 mod trace;
@@ -15,7 +16,7 @@ use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::kernel::SessionError;
+use crate::{kernel::SessionError, query::PlaceError};
 
 /// Everything went as asked.
 const EXIT_OK: u8 = 0;
@@ -43,7 +44,8 @@ Examples:
   dnsprobe diagnose                    30 seconds, then what is wrong and what to do
   dnsprobe doctor                      what can be seen on this kernel, and how
   dnsprobe check                       what is wrong with the node's and pods' set-up
-  dnsprobe explain 'MESSAGE'           what a client's error message is worth"
+  dnsprobe explain 'MESSAGE'           what a client's error message is worth
+  dnsprobe query NAME --pod cart-0     ask every server from where the pod stands"
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -58,6 +60,7 @@ enum Command {
     Doctor(doctor::Options),
     Check(check::Options),
     Explain(explain::Options),
+    Query(query::Options),
     #[command(hide = true)]
     GenerateDocs(reference::Options),
 }
@@ -105,6 +108,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Doctor(options) => doctor::run(options),
         Command::Check(options) => check::run(options),
         Command::Explain(options) => explain::run(options),
+        Command::Query(options) => query::run(options),
         Command::GenerateDocs(options) => reference::run(options),
     };
     match result {
@@ -112,12 +116,19 @@ pub fn run(cli: &Cli) -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::from(EXIT_OK),
         Err(error) => {
             eprintln!("error: {error:#}");
-            if let Some(hint) = error.downcast_ref::<SessionError>().and_then(SessionError::hint) {
+            if let Some(hint) = hint(&error) {
                 eprintln!("hint: {hint}");
             }
             ExitCode::from(EXIT_FAILED)
         }
     }
+}
+
+/// What to do about an error, if it knows.
+fn hint(error: &anyhow::Error) -> Option<String> {
+    let session = error.downcast_ref::<SessionError>().and_then(SessionError::hint);
+    let place = || error.downcast_ref::<PlaceError>().and_then(PlaceError::hint);
+    session.map(|hint| hint.to_string()).or_else(|| place().map(str::to_owned))
 }
 
 /// Whoever read our output has enough: that is no failure.

@@ -58,6 +58,21 @@ impl Name {
             .count()
     }
 
+    pub(super) fn wire(&self) -> &rr::Name {
+        &self.0
+    }
+
+    /// This name with `suffix` behind it, as a search list does it.
+    ///
+    /// # Errors
+    /// [`NameError::TooLong`].
+    pub fn with_suffix(&self, suffix: &Self) -> Result<Self, NameError> {
+        let labels = self.0.iter().chain(suffix.0.iter());
+        let mut name = rr::Name::from_labels(labels).map_err(|_| NameError::TooLong)?;
+        name.set_fqdn(true);
+        Ok(Self(name))
+    }
+
     /// Whether this name is `suffix` or lies below it. Whole labels are
     /// compared: `notcluster.local.` is not under `cluster.local.`.
     #[must_use]
@@ -188,6 +203,14 @@ mod tests {
         assert_eq!(full.in_front_of(&name("example.com")), None);
         assert_eq!(full.common_leading(&name("WWW.Example.org.")), 2);
         assert_eq!(name(".").depth(), 0);
+    }
+
+    #[test]
+    fn a_suffix_is_put_behind_unless_it_does_not_fit() {
+        assert_eq!(name("cart").with_suffix(&name("shop.svc")), Ok(name("cart.shop.svc")));
+        assert_eq!(name("cart").with_suffix(&name(".")), Ok(name("cart")));
+        let long = name(&vec!["abcdefghi"; 15].join("."));
+        assert_eq!(long.with_suffix(&long), Err(NameError::TooLong));
     }
 
     #[test]

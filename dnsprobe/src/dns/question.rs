@@ -1,6 +1,6 @@
 //! The question of a DNS message, parsed from the raw bytes behind its header.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use hickory_proto::{
     rr::{self, RecordType},
@@ -28,6 +28,22 @@ impl fmt::Display for QType {
             RecordType::Unknown(_) | RecordType::ZERO => f.pad(&format!("TYPE{}", self.0)),
             known => f.pad(known.into()),
         }
+    }
+}
+
+impl FromStr for QType {
+    type Err = String;
+
+    /// A mnemonic in any case, `TYPEn`, or a number.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let upper = text.to_ascii_uppercase();
+        let digits = upper.strip_prefix("TYPE").unwrap_or(&upper);
+        if let Ok(number) = digits.parse() {
+            return Ok(Self(number));
+        }
+        RecordType::from_str(&upper)
+            .map(|known| Self(known.into()))
+            .map_err(|_| "not a record type; use a mnemonic such as AAAA, or TYPEn".to_owned())
     }
 }
 
@@ -141,6 +157,18 @@ mod tests {
         assert_eq!(Question::parse(&wire(&[], 64000)).unwrap().to_string(), ". TYPE64000");
         assert_eq!(Question::parse(&wire(&[], 0)).unwrap().to_string(), ". TYPE0");
         assert_eq!(Question::parse(&wire(&[], 255)).unwrap().to_string(), ". ANY");
+    }
+
+    #[test]
+    fn types_read_back_from_what_they_print() {
+        for (text, number) in
+            [("A", 1), ("aaaa", 28), ("SRV", 33), ("TYPE64000", 64000), ("65", 65)]
+        {
+            assert_eq!(text.parse(), Ok(QType(number)), "{text}");
+        }
+        for text in ["", "TYPE", "TYPE65536", "x\x1b"] {
+            assert!(text.parse::<QType>().is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod address;
 mod effective;
+mod expansion;
 mod option;
 
 use std::net::IpAddr;

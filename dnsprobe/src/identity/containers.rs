@@ -63,7 +63,7 @@ impl Identity {
 
 impl super::process::Processes {
     /// Every process, lowest number first.
-    fn all(&self) -> Vec<u32> {
+    pub(super) fn all(&self) -> Vec<u32> {
         let Ok(entries) = fs::read_dir(self.root()) else { return Vec::new() };
         let mut pids: Vec<u32> = entries
             .flatten()

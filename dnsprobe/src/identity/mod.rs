@@ -9,6 +9,7 @@ mod namespaces;
 mod owner;
 mod placement;
 mod pod_logs;
+mod pods;
 mod process;
 mod resolver;
 #[cfg(test)]
@@ -20,6 +21,7 @@ pub use cgroup::CgroupAccess;
 pub use containers::RunningContainer;
 pub use escape::escape;
 pub use owner::{Owner, UnattributedReason};
+pub use pods::{Pod, PodLookupError, find_pod};
 pub use resolver::{Identity, IdentityOptions};
 
 /// What the kernel knows of who owns a socket. Zero means unknown.

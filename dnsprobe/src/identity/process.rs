@@ -31,12 +31,9 @@ impl Processes {
 
     /// Processes that are in a network namespace; a look at every process.
     pub(super) fn in_netns(&self, netns: u32) -> Vec<u32> {
-        let Ok(entries) = fs::read_dir(&self.root) else { return Vec::new() };
-        entries
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-            .filter(|&tgid| self.netns(tgid) == Some(netns))
-            .collect()
+        let mut processes = self.all();
+        processes.retain(|&tgid| self.netns(tgid) == Some(netns));
+        processes
     }
 
     /// Inode of the host's own network namespace.

@@ -279,6 +279,27 @@ mod tests {
     }
 
     #[test]
+    fn pods_are_found_with_all_their_processes() {
+        let mut node = Node::new();
+        node.log(&format!("shop_cart-0_{UID}"));
+        let cgroup = |uid: &str| format!("0::/kubepods/burstable/pod{uid}\n");
+        node.proc.add(70, POD_NETNS, b"app\n", &cgroup(UID));
+        node.proc.add(69, POD_NETNS, b"pause\n", &cgroup(UID));
+        node.proc.add(71, POD_NETNS + 1, b"app\n", &cgroup("u-2"));
+        for (pid, mounts) in [(69, 1), (70, 2), (71, 3)] {
+            let link = node.proc.path().join(format!("{pid}/ns/mnt"));
+            std::os::unix::fs::symlink(format!("mnt:[{mounts}]"), link).unwrap();
+        }
+        let pods = node.identity.pods();
+        let told: Vec<_> =
+            pods.iter().map(|pod| (pod.owner.to_string(), pod.processes.clone())).collect();
+        assert_eq!(
+            told,
+            [("pod/u-2".to_owned(), vec![71]), ("shop/cart-0".to_owned(), vec![69, 70])]
+        );
+    }
+
+    #[test]
     fn a_pod_keeps_its_name_after_it_was_deleted() {
         let mut node = Node::new();
         let id = node.cgroup(&format!("kubepods/burstable/pod{UID}"));

@@ -6,6 +6,7 @@ pub mod check;
 pub mod diagnosis;
 pub mod explanation;
 pub mod json;
+pub mod query;
 pub mod table;
 pub mod terminal;
 mod text;
