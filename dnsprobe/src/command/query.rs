@@ -256,7 +256,9 @@ fn targets(servers: &[SocketAddr], services: &Services) -> Vec<Target> {
         }
     }
     for &service in servers {
-        for backend in services.backends(service) {
+        let mut backends = services.backends(service);
+        backends.sort_by_key(|backend| backend.address);
+        for backend in backends {
             let drained = backend.weight == Some(0);
             match targets.iter_mut().find(|target| target.address == backend.address) {
                 Some(target) => {

@@ -179,7 +179,11 @@ impl fmt::Display for Conclusion {
                 "Sending to {server} is refused where the query is made (EPERM): a rule in that \
                  network namespace, or a filter on its processes' cgroup."
             ),
-            Self::Unreachable(server) => write!(f, "There is no route to {server}."),
+            Self::Unreachable(server) => write!(
+                f,
+                "{server} is unreachable: there is no route, or an ICMP error says that the way \
+                 ends before it."
+            ),
             Self::UdpLost(server) => {
                 write!(f, "{server} gives no answer over UDP, and one over TCP.")
             }

@@ -2,6 +2,7 @@
 //! it. On a guest the node *is* the machine, so that dnsprobe sees it as it
 //! would see a real one; natively it lives in namespaces of its own.
 
+pub mod asking;
 pub mod bridge;
 pub mod cast;
 pub mod cgroup_filter;

@@ -38,6 +38,9 @@ mod no_route;
 mod node_local_cache;
 mod packet_invalid;
 mod policy_drop;
+mod query_dead_backend;
+mod query_healthy;
+mod query_service_policy;
 mod remote_silence;
 mod resolver_retry;
 mod same_id;
@@ -231,8 +234,14 @@ pub const ALL: &[Scenario] = &[
 
 /// Scenarios whose fault happens but whose rule is not there yet: they run by
 /// name only.
-pub const PENDING: &[Scenario] =
-    &[no_route::SCENARIO, ipvs_dead_backend::SCENARIO, send_failed::SCENARIO, same_id::SCENARIO];
+pub const PENDING: &[Scenario] = &[
+    no_route::SCENARIO,
+    send_failed::SCENARIO,
+    same_id::SCENARIO,
+    query_healthy::SCENARIO,
+    query_dead_backend::SCENARIO,
+    query_service_policy::SCENARIO,
+];
 
 /// Scenarios that use no hook or kernel path which another one does not use, so
 /// that one kernel tells for all: `cargo xtask test` runs them on that one only.
