@@ -49,6 +49,11 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     let _asleep = victim.spawn(sleep)?;
     let before = Checked::run(node, stage.programs, &[])?;
 
+    // The entries have to outlast the filling also where the clock jumps.
+    let patient = [
+        Setting::set(node, "net/netfilter/nf_conntrack_udp_timeout", "3600")?,
+        Setting::set(node, "net/netfilter/nf_conntrack_udp_timeout_stream", "3600")?,
+    ];
     let queries = query::Args { fresh_port: true, ..query::Args::new(DNS, ENTRIES) };
     stage.programs.query(victim, &queries)?.report()?;
     let entries: u64 = node.namespace().read_sysctl(COUNT)?.parse()?;
@@ -57,6 +62,7 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     ipvs::set_weight(node, IPVS_DNS, COREDNS_1.address(), 0)?;
     ipvs::keep_stale_connections(node)?;
     let max = (entries + entries / 8).to_string();
+    drop(patient);
     let settings = [
         Setting::set(node, "net/netfilter/nf_conntrack_max", &max)?,
         Setting::set(node, "net/netfilter/nf_conntrack_udp_timeout", "5")?,
