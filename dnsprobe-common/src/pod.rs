@@ -5,7 +5,7 @@ use crate::{
     event::{Answer, Question, Recent, Sent},
     flow::{InFlight, QueryKey, Tuple},
     stats::{Stats, StatsKey},
-    tcp::{Ended, TcpLayout},
+    tcp::TcpLayout,
 };
 
 macro_rules! pod {
@@ -17,5 +17,5 @@ macro_rules! pod {
 
 pod!(
     Answer, Config, InFlight, Offsets, QueryKey, Question, Recent, Sent, Stats, StatsKey, Tuple,
-    Ended, TcpLayout
+    TcpLayout
 );

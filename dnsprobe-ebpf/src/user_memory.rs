@@ -23,9 +23,6 @@ pub(crate) struct Cursor {
 }
 
 impl Cursor {
-    /// Before [`Cursor::start`].
-    pub(crate) const NOWHERE: Self = Self { base: 0, left: 0, next: 0, pieces: 0, offset: 0 };
-
     /// Points to the first byte that the message header has still to give or
     /// take; `false` when that is not a process's memory (a pipe's pages, the
     /// kernel's own).
@@ -65,13 +62,6 @@ impl Cursor {
         self.next += 16;
         self.pieces -= 1;
         true
-    }
-
-    /// Passes over bytes of the current piece.
-    #[inline(always)]
-    pub(crate) fn pass(&mut self, bytes: u64) {
-        self.base += bytes;
-        self.left -= bytes;
     }
 }
 
