@@ -57,7 +57,8 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     let queries = query::Args { fresh_port: true, ..query::Args::new(DNS, ENTRIES) };
     stage.programs.query(victim, &queries)?.report()?;
     let entries: u64 = node.namespace().read_sysctl(COUNT)?.parse()?;
-    ensure!(entries >= u64::from(ENTRIES), "only {entries} entries");
+    // Now and then two queries take the same free port.
+    ensure!(entries >= u64::from(ENTRIES) * 9 / 10, "only {entries} entries");
     ipvs::service(node, IPVS_DNS, &[COREDNS_0, COREDNS_1])?;
     ipvs::set_weight(node, IPVS_DNS, COREDNS_1.address(), 0)?;
     ipvs::keep_stale_connections(node)?;
