@@ -70,6 +70,9 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     expectation.healthy(&FRONTEND.label(), &again)?;
     expectation.healthy(&CART.label(), &healthy.report()?)?;
     Ok(Outcome::new(expectation, watch.finish()?)
-        .also(same("insert_failed and the client's losses", counted.insert_failed, lost))
+        // A purge may catch somebody else's new flow as well.
+        .also((counted.insert_failed < lost).then(|| {
+            format!("insert_failed rose by {}, the client lost {lost}", counted.insert_failed)
+        }))
         .also(same("no clash: drop", counted.drop, 0)))
 }
