@@ -123,7 +123,7 @@ fn play(
 fn choose(names: &[String]) -> Result<Vec<&'static Scenario>> {
     for name in names {
         ensure!(
-            scenarios::ALL.iter().chain(scenarios::PENDING).any(|scenario| scenario.name == name),
+            scenarios::ALL.iter().any(|scenario| scenario.name == name),
             "there is no scenario {name}; `lab list` shows them"
         );
     }
@@ -131,7 +131,7 @@ fn choose(names: &[String]) -> Result<Vec<&'static Scenario>> {
         return Ok(scenarios::ALL.iter().collect());
     }
     let wanted = |scenario: &&Scenario| names.iter().any(|name| name == scenario.name);
-    Ok(scenarios::ALL.iter().chain(scenarios::PENDING).filter(wanted).collect())
+    Ok(scenarios::ALL.iter().filter(wanted).collect())
 }
 
 /// What to list.
@@ -143,26 +143,20 @@ pub struct ListArgs {
     /// With --names: without those whose outcome does not depend on the kernel.
     #[arg(long, requires = "names")]
     of_kernels: bool,
-    /// With --names: the pending ones too.
-    #[arg(long, requires = "names")]
-    pending: bool,
 }
 
 /// Names, kernels and what happens.
 pub fn list(args: &ListArgs) {
     if args.names {
-        let pending = if args.pending { scenarios::PENDING } else { &[] };
         scenarios::ALL
             .iter()
-            .chain(pending)
             .map(|scenario| scenario.name)
             .filter(|name| !args.of_kernels || !scenarios::SAME_ON_EVERY_KERNEL.contains(name))
             .for_each(|name| println!("{name}"));
         return;
     }
-    let pending = scenarios::PENDING.iter().map(|scenario| (scenario, " (pending: by name only)"));
-    for (scenario, note) in scenarios::ALL.iter().map(|scenario| (scenario, "")).chain(pending) {
+    for scenario in scenarios::ALL {
         let clock = if scenario.exact_clock { " (needs --exact-clock)" } else { "" };
-        println!("{:28} {:14} {}{clock}{note}", scenario.name, scenario.kernels, scenario.about);
+        println!("{:28} {:14} {}{clock}", scenario.name, scenario.kernels, scenario.about);
     }
 }

@@ -146,9 +146,6 @@ fn scenario_names(workspace: &Workspace, chosen: &[String]) -> Result<Vec<String
     let lab = workspace.release_binary("lab");
     let mut command = Command::new(lab);
     command.args(["list", "--names"]);
-    if !chosen.is_empty() {
-        command.arg("--pending");
-    }
     let all: Vec<String> = shell::output(&mut command)?.lines().map(str::to_owned).collect();
     for name in chosen {
         ensure!(all.contains(name), "there is no scenario {name}; `lab list` shows them");

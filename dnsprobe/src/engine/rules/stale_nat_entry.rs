@@ -4,8 +4,8 @@
 //!           met a dead end or silence; or netfilter dropped it behind routing
 //!           with a source-translated entry that was deleted in that moment: the
 //!           packet would have left by another device than the entry's first
-//! not this: a drop while the entry lives; a new flow; a backend that is still listed; rules that could not be
-//!           read
+//! not this: a drop while the entry lives; a new flow; a backend that is still
+//!           listed; rules that could not be read
 //! source:   net/netfilter/nf_nat_core.c, nf_nat_inet_fn: only the first packet
 //!           of a flow meets the rules, and nf_nat_oif_changed (5.10)
 
