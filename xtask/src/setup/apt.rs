@@ -1,5 +1,8 @@
 //! apt-get, with two promises: it removes nothing, and no service of a new
 //! package starts.
+//!
+//! Where the release's own package would remove something that is newer (part
+//! of a family installed from backports), the one from backports is taken.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,6 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::apt_sources::{self, Archive};
 use crate::shell;
 use crate::workspace::Workspace;
 
@@ -14,29 +18,118 @@ use crate::workspace::Workspace;
 /// every one of them.
 pub(super) fn install(names: &[&str], workspace: &Workspace) -> Result<()> {
     ensure_known(names, workspace)?;
-    let simulation = simulate(names)?;
-    let removed = removals(&simulation);
+    let _guard = ServiceGuard::new()?;
+    let (harmless, removing) = split(names, |name| Ok(removals(&simulate(&[name], None)?)))?;
+    if !harmless.is_empty() {
+        install_from(None, &harmless, workspace).or_else(|error| {
+            // Lists that are a few days old name versions that mirrors dropped.
+            println!("      {}", error.to_string().lines().next().unwrap_or_default());
+            update(workspace)?;
+            install_from(None, &harmless, workspace)
+        })?;
+    }
+    if removing.is_empty() {
+        return Ok(());
+    }
+    for (name, removed) in &removing {
+        println!("      {name} would remove {}; trying backports", removed.join(" "));
+    }
+    let removing: Vec<&str> = removing.iter().map(|(name, _)| *name).collect();
+    let backports = Backports::new(workspace)?;
+    install_from(Some(&backports), &removing, workspace)
+}
+
+/// One installation, unless it would remove something.
+fn install_from(
+    backports: Option<&Backports>,
+    names: &[&str],
+    workspace: &Workspace,
+) -> Result<()> {
+    let removed = removals(&simulate(names, backports)?);
     ensure!(
         removed.is_empty(),
         "installing {} would remove {}; please install them by hand",
         names.join(" "),
         removed.join(" ")
     );
-    let _guard = ServiceGuard::new()?;
-    let attempt = || {
-        let mut command = shell::as_root("env");
-        command
-            .arg("DEBIAN_FRONTEND=noninteractive")
-            .args(["apt-get", "install", "-y", "--no-install-recommends"])
-            .args(names);
-        shell::run_quietly("apt-get install", &mut command, &log(workspace, "install"))
-    };
-    attempt().or_else(|error| {
-        // Lists that are a few days old name versions that mirrors dropped.
-        println!("      {}", error.to_string().lines().next().unwrap_or_default());
-        update(workspace)?;
-        attempt()
-    })
+    let mut command = shell::as_root("env");
+    command.arg("DEBIAN_FRONTEND=noninteractive");
+    if let Some(backports) = backports {
+        command.arg(format!("APT_CONFIG={}", backports.configuration.display()));
+    }
+    command.args(["apt-get", "install", "-y", "--no-install-recommends"]);
+    if let Some(backports) = backports {
+        command.args(["-t", &backports.suite]);
+    }
+    command.args(names);
+    shell::run_quietly("apt-get install", &mut command, &log(workspace, "install"))
+}
+
+/// Packages whose installation removes nothing, and the others with what they
+/// would remove.
+type Split<'a> = (Vec<&'a str>, Vec<(&'a str, Vec<String>)>);
+
+fn split<'a>(
+    names: &[&'a str],
+    removed_by: impl Fn(&str) -> Result<Vec<String>>,
+) -> Result<Split<'a>> {
+    let mut harmless = Vec::new();
+    let mut removing = Vec::new();
+    for name in names {
+        let removed = removed_by(name)?;
+        if removed.is_empty() { harmless.push(*name) } else { removing.push((*name, removed)) }
+    }
+    Ok((harmless, removing))
+}
+
+/// The release's backports, whether or not the system uses them: package lists
+/// of their own, made from the system's mirrors.
+#[derive(Debug)]
+struct Backports {
+    configuration: PathBuf,
+    suite: String,
+}
+
+impl Backports {
+    fn new(workspace: &Workspace) -> Result<Self> {
+        let codename = apt_sources::codename()?;
+        let suite = format!("{codename}-backports");
+        let system = apt_sources::read_system(Path::new("/etc/apt"))?;
+        let source = apt_sources::find(&system, &codename, Archive::Main)
+            .with_context(|| format!("none of this system's package sources has {codename}"))?;
+        let directory = workspace.cache().join("apt-backports");
+        for part in ["lists/partial", "sources.list.d"] {
+            fs::create_dir_all(directory.join(part))?;
+        }
+        fs::write(
+            directory.join("sources.list.d/backports.sources"),
+            source.with_suites(&[&codename, &suite]),
+        )?;
+        let root = directory.display();
+        let configuration = directory.join("apt.conf");
+        // The sandbox user of apt cannot write to a directory of ours.
+        fs::write(
+            &configuration,
+            format!(
+                "Dir::State::lists \"{root}/lists\";\n\
+                 Dir::Etc::sourcelist \"/dev/null\";\n\
+                 Dir::Etc::sourceparts \"{root}/sources.list.d\";\n\
+                 APT::Sandbox::User \"root\";\n\
+                 Acquire::Languages \"none\";\n"
+            ),
+        )?;
+        shell::run_quietly(
+            "package lists of backports",
+            shell::as_root("env").arg(format!("APT_CONFIG={}", configuration.display())).args([
+                "apt-get",
+                "-q",
+                "update",
+                "--error-on=any",
+            ]),
+            &log(workspace, "backports"),
+        )?;
+        Ok(Self { configuration, suite })
+    }
 }
 
 /// Downloads packages into `directory` without installing them.
@@ -112,15 +205,22 @@ fn has_candidate(policy: &str, name: &str) -> bool {
         .any(|version| version != "(none)")
 }
 
-fn simulate(names: &[&str]) -> Result<String> {
-    shell::output(
-        Command::new("apt-get").args(["install", "-s", "--no-install-recommends"]).args(names),
-    )
+fn simulate(names: &[&str], backports: Option<&Backports>) -> Result<String> {
+    let mut command = Command::new("apt-get");
+    command.args(["install", "-s", "--no-install-recommends"]);
+    if let Some(backports) = backports {
+        command.env("APT_CONFIG", &backports.configuration).args(["-t", &backports.suite]);
+    }
+    shell::output(command.args(names))
 }
 
 /// The packages that a simulated installation would remove.
-fn removals(simulation: &str) -> Vec<&str> {
-    simulation.lines().filter_map(|line| line.strip_prefix("Remv ")?.split(' ').next()).collect()
+fn removals(simulation: &str) -> Vec<String> {
+    simulation
+        .lines()
+        .filter_map(|line| line.strip_prefix("Remv ")?.split(' ').next())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn log(workspace: &Workspace, name: &str) -> PathBuf {
@@ -214,6 +314,16 @@ virtual:
     fn removals_are_read_from_a_simulation() {
         let simulation = "Inst a (1 b)\nRemv rustup [1.26]\nConf a (1 b)\n";
         assert_eq!(removals(simulation), ["rustup"]);
+    }
+
+    #[test]
+    fn packages_that_would_remove_something_are_set_apart() {
+        let removed =
+            |name: &str| Ok(if name == "b" { vec!["b-utils".to_owned()] } else { Vec::new() });
+        let (harmless, removing) = split(&["a", "b", "c"], removed).unwrap();
+        assert_eq!(harmless, ["a", "c"]);
+        assert_eq!(removing, [("b", vec!["b-utils".to_owned()])]);
+        assert!(split(&["a"], |_| bail!("no apt")).is_err());
     }
 
     #[test]

@@ -41,6 +41,19 @@ impl Source {
     }
 }
 
+/// The name of this system's release, such as `bookworm`.
+pub(super) fn codename() -> Result<String> {
+    let os_release = fs::read_to_string("/etc/os-release").context("/etc/os-release")?;
+    codename_in(&os_release).map(str::to_owned).context("/etc/os-release names no VERSION_CODENAME")
+}
+
+fn codename_in(os_release: &str) -> Option<&str> {
+    os_release
+        .lines()
+        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
+        .map(|name| name.trim_matches('"'))
+}
+
 /// The system's source for an archive, judged by the suites of its own
 /// release.
 pub(super) fn find<'a>(
@@ -218,5 +231,12 @@ deb http://vendor.test/apt stable-x main
             "Types: deb\nURIs: http://mirror.test/debian\nSuites: trixie-backports\n\
              Components: main\nSigned-By: /usr/share/keyrings/d.gpg\n\n"
         );
+    }
+
+    #[test]
+    fn the_codename_is_read_with_or_without_quotes() {
+        assert_eq!(codename_in("A=1\nVERSION_CODENAME=bookworm\n"), Some("bookworm"));
+        assert_eq!(codename_in("VERSION_CODENAME=\"trixie\"\n"), Some("trixie"));
+        assert_eq!(codename_in("NAME=x\n"), None);
     }
 }

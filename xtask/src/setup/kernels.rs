@@ -269,8 +269,7 @@ impl PrivateApt {
 }
 
 fn sources_for_kernels(wanted: &[&Series]) -> Result<String> {
-    let codename = codename(&fs::read_to_string("/etc/os-release")?)
-        .context("/etc/os-release names no VERSION_CODENAME")?;
+    let codename = apt_sources::codename()?;
     let system = apt_sources::read_system(Path::new("/etc/apt"))?;
     let mut text = String::new();
     for archive in [Archive::Main, Archive::Security] {
@@ -293,13 +292,6 @@ fn sources_for_kernels(wanted: &[&Series]) -> Result<String> {
         }
     }
     Ok(text)
-}
-
-fn codename(os_release: &str) -> Option<String> {
-    os_release
-        .lines()
-        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
-        .map(|name| name.trim_matches('"').to_owned())
 }
 
 /// The dependencies of a kernel's image package that are of the same release,
@@ -345,12 +337,5 @@ mod tests {
         assert_eq!(fs::read_to_string(kernel.image()).unwrap(), "kernel");
         assert!(kernel.modules().is_dir());
         fs::remove_dir_all(root).unwrap();
-    }
-
-    #[test]
-    fn the_codename_is_read_with_or_without_quotes() {
-        assert_eq!(codename("A=1\nVERSION_CODENAME=bookworm\n").as_deref(), Some("bookworm"));
-        assert_eq!(codename("VERSION_CODENAME=\"trixie\"\n").as_deref(), Some("trixie"));
-        assert_eq!(codename("NAME=x\n"), None);
     }
 }
