@@ -38,11 +38,13 @@ pub enum EventKind {
     IpvsDrop = 48,
     /// [`Ipvs`]: IPVS sends the packet to a real server of weight 0.
     IpvsDraining = 49,
+    /// [`ConnectFailed`]: a TCP connection to a DNS port was not made.
+    ConnectFailed = 64,
 }
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Transaction,
         Self::Superseded,
         Self::Stray,
@@ -55,6 +57,7 @@ impl EventKind {
         Self::NatDrop,
         Self::IpvsDrop,
         Self::IpvsDraining,
+        Self::ConnectFailed,
     ];
 }
 
@@ -319,6 +322,28 @@ pub struct Finished {
     pub question: Question,
 }
 
+/// A TCP connection that ended before it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ConnectFailed {
+    /// When it ended.
+    pub header: Header,
+    /// When its first segment was sent; 0: not seen.
+    pub start_ns: KernelNs,
+    /// cgroup of the socket.
+    pub cgroup: u64,
+    /// Command of the process that wanted it; zero where that was not seen.
+    pub command: Command,
+    /// Network namespace inode of the socket.
+    pub netns: u32,
+    /// Process id (thread group) of that process; 0 where that was not seen.
+    pub tgid: u32,
+    /// Who wanted it, to whom.
+    pub tuple: Tuple,
+    /// `sock.sk_err`; 0: the process gave up.
+    pub errno: u32,
+}
+
 const _: () = assert!(size_of::<Header>() == 16);
 const _: () = assert!(size_of::<Question>() == 264);
 const _: () = assert!(size_of::<Packet>().is_multiple_of(8));
@@ -336,7 +361,7 @@ mod tests {
     #[test]
     fn the_numbers_of_kinds_are_unique_stable_and_never_zero() {
         let numbers: Vec<u32> = EventKind::ALL.into_iter().map(|kind| kind as u32).collect();
-        assert_eq!(numbers, [1, 2, 3, 4, 16, 17, 32, 33, 34, 35, 48, 49]);
+        assert_eq!(numbers, [1, 2, 3, 4, 16, 17, 32, 33, 34, 35, 48, 49, 64]);
     }
 
     #[test]
@@ -344,6 +369,7 @@ mod tests {
         assert_eq!(offset_of!(Packet, header), 0);
         assert_eq!(offset_of!(Finished, header), 0);
         assert_eq!(offset_of!(Purge, header), 0);
+        assert_eq!(offset_of!(ConnectFailed, header), 0);
         let packets = [
             offset_of!(Drop, packet),
             offset_of!(SendFailed, packet),
@@ -370,6 +396,7 @@ mod tests {
         assert_eq!(size_of::<Clash>(), size_of::<Packet>() + size_of::<Entry>() + 8);
         assert_eq!(size_of::<Unconfirmed>(), size_of::<Packet>());
         assert_eq!(size_of::<Purge>(), 16 + size_of::<Command>());
+        assert_eq!(size_of::<ConnectFailed>(), 16 + 2 * 8 + 16 + 2 * 4 + TUPLE + 4);
         assert_eq!(size_of::<Ipvs>(), size_of::<Packet>() + 16 + 2 + 1 + 1 + 3 * 4);
         let key = size_of::<QueryKey>() + 4;
         assert_eq!(size_of::<Finished>(), 16 + key + in_flight + 16 + question);

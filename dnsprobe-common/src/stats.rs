@@ -83,12 +83,16 @@ pub enum Health {
     StatsFull = 2,
     /// A function returned whose entry was not seen (nested or migrated).
     EntryMissed = 3,
+    /// A DNS message over TCP could not be read: its header is split between
+    /// calls, or where it begins is not known (then it stands for the rest of
+    /// its connection).
+    TcpUnread = 4,
 }
 
 impl Health {
     /// Every slot, in order.
-    pub const ALL: [Self; 4] =
-        [Self::EventsLost, Self::InFlightFull, Self::StatsFull, Self::EntryMissed];
+    pub const ALL: [Self; 5] =
+        [Self::EventsLost, Self::InFlightFull, Self::StatsFull, Self::EntryMissed, Self::TcpUnread];
 }
 
 #[cfg(test)]

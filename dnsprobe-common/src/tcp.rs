@@ -41,10 +41,9 @@ pub struct TcpLayout {
     pub type_ubuf: u8,
     /// `ITER_IOVEC`, several pieces of user memory.
     pub type_iovec: u8,
-    /// Which argument of `tcp_recvmsg` holds its flags: 4 before 5.19, else 3.
-    pub flags_argument: u8,
-    /// 1: both writing and reading are hooked, so TCP is followed.
-    pub follow: u32,
+    /// How many arguments `tcp_recvmsg` has: 6 before 5.19, 5 before 7.0, then
+    /// 4. Its result comes behind them.
+    pub recvmsg_arguments: u8,
 }
 
-const _: () = assert!(size_of::<TcpLayout>() == 14 * 4 + 4 + 4);
+const _: () = assert!(size_of::<TcpLayout>() == 14 * 4 + 4);

@@ -54,8 +54,7 @@ pub(crate) static TCP: TcpLayout = TcpLayout {
     type_mask: 0,
     type_ubuf: 0,
     type_iovec: 0,
-    flags_argument: 0,
-    follow: 0,
+    recvmsg_arguments: 0,
 };
 
 /// 1 once every hook is attached. A query that begins before is not followed:

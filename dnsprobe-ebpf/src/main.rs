@@ -30,6 +30,7 @@ mod maps;
 mod memory;
 mod packet;
 mod socket;
+mod stream;
 mod transaction;
 mod user_memory;
 

@@ -6,12 +6,12 @@ use core::mem::MaybeUninit;
 use dnsprobe_common::{
     dns::{HEADER_LEN, QUESTION_LEN, is_answer},
     event::Question,
-    flow::{Address, Tuple, V4_MAPPED_WORD},
+    flow::{Address, Transport, Tuple, V4_MAPPED_WORD},
 };
 
 use crate::{
     constants::{is_dns_port, offset},
-    memory::{Pointer, read},
+    memory::{Pointer, read, read_user},
 };
 
 /// UDP's protocol number.
@@ -21,21 +21,47 @@ const V4_WORDS: usize = 7;
 /// IPv6 header plus UDP header, in words.
 const V6_WORDS: usize = 12;
 
-/// A parsed DNS packet.
+/// A parsed DNS packet, or a message of a TCP connection.
 pub(crate) struct Dns {
     /// Addresses and ports as they stand in the packet.
     pub(crate) tuple: Tuple,
+    /// What carries it. Over TCP it is still in the current process's memory.
+    pub(crate) transport: Transport,
     /// Transaction id.
     pub(crate) id: u16,
     /// Header flags.
     pub(crate) flags: u16,
-    /// Kernel address of the question section.
+    /// Address of the question section.
     question: u64,
     /// Bytes of the payload from there on.
     question_len: u16,
 }
 
 impl Dns {
+    /// A message that a process writes to or reads from a TCP connection, with
+    /// the addresses of a query.
+    #[inline(always)]
+    pub(crate) fn in_user_memory(
+        tuple: Tuple,
+        id: u16,
+        flags: u16,
+        question: u64,
+        question_len: u16,
+    ) -> Self {
+        Self { tuple, transport: Transport::Tcp, id, flags, question, question_len }
+    }
+
+    /// The same with the addresses of the other direction.
+    #[inline(always)]
+    pub(crate) fn turn(&mut self) {
+        self.tuple = Tuple {
+            source: self.tuple.destination,
+            destination: self.tuple.source,
+            source_port: self.tuple.destination_port,
+            destination_port: self.tuple.source_port,
+        };
+    }
+
     /// Whether it travels from server to client.
     #[inline(always)]
     pub(crate) fn is_answer(&self) -> bool {
@@ -53,7 +79,13 @@ impl Dns {
         unsafe {
             (*to).pad = 0;
             (*to).len = 0;
-            if len > 0 && read(self.question, (&raw mut (*to).bytes).cast::<u8>(), len) {
+            let bytes = (&raw mut (*to).bytes).cast::<u8>();
+            let is_copied = len > 0
+                && match self.transport {
+                    Transport::Udp => read(self.question, bytes, len),
+                    Transport::Tcp => read_user(self.question, bytes, len),
+                };
+            if is_copied {
                 (*to).len = len as u16;
             }
         }
@@ -179,6 +211,7 @@ fn udp(
     }
     Some(Dns {
         tuple: Tuple { source, destination, source_port, destination_port },
+        transport: Transport::Udp,
         id: (header >> 16) as u16,
         flags,
         question: payload + HEADER_LEN as u64,

@@ -41,8 +41,9 @@ pub(crate) const NOWHERE: Tuple =
 #[inline(always)]
 pub(crate) fn key(dns: &Dns, role: Role, netns: u32) -> QueryKey {
     let tuple = &dns.tuple;
+    let transport = dns.transport as u8;
     if !dns.is_answer() {
-        return key_of(tuple, dns.id, role, netns);
+        return QueryKey { transport, ..key_of(tuple, dns.id, role, netns) };
     }
     let asked = Tuple {
         source: tuple.destination,
@@ -50,10 +51,10 @@ pub(crate) fn key(dns: &Dns, role: Role, netns: u32) -> QueryKey {
         source_port: tuple.destination_port,
         destination_port: tuple.source_port,
     };
-    key_of(&asked, dns.id, role, netns)
+    QueryKey { transport, ..key_of(&asked, dns.id, role, netns) }
 }
 
-/// The key for a flow in the direction of its query.
+/// The key for a UDP flow in the direction of its query.
 #[inline(always)]
 pub(crate) fn key_of(asked: &Tuple, id: u16, role: Role, netns: u32) -> QueryKey {
     QueryKey {
@@ -102,7 +103,8 @@ fn telling_command(cgroup: u64) -> Command {
     }
 }
 
-/// A query begins: sent by a client, or queued at a server.
+/// A query begins: sent by a client, queued at a server, or, over TCP, read by
+/// one.
 #[inline(always)]
 fn begin(dns: &Dns, key: &QueryKey, owner: Socket, tgid: u32, at_ns: u64) {
     if !watching() {
@@ -114,9 +116,10 @@ fn begin(dns: &Dns, key: &QueryKey, owner: Socket, tgid: u32, at_ns: u64) {
     let Some(stats) = stats(&stats_key(key, owner.cgroup, owner.netns, command)) else {
         return;
     };
+    let is_read = !is_client && dns.transport as u8 == Transport::Tcp as u8;
     let query = InFlight {
         start_ns: at_ns,
-        middle_ns: 0,
+        middle_ns: if is_read { at_ns } else { 0 },
         device_ns: 0,
         cgroup: owner.cgroup,
         socket: owner.identity,
@@ -167,6 +170,9 @@ fn remember(dns: &Dns, key: &QueryKey, owner: Socket, tgid: u32, at_ns: u64) {
         (*sent).command = current_command();
         dns.copy_question(&raw mut (*sent).question);
         let _ = SENT.insert(key, &*sent, ANY);
+    }
+    if dns.transport as u8 == Transport::Tcp as u8 {
+        return;
     }
     let tuple = &dns.tuple;
     match FLOWS.get_ptr_mut(tuple) {
@@ -400,6 +406,13 @@ fn end(key: &QueryKey, query: *const InFlight, answer: &Dns, at_ns: u64) {
 #[inline(always)]
 pub(crate) fn query_queued(dns: &Dns, owner: Socket, at_ns: u64) {
     begin(dns, &key(dns, Role::Server, owner.netns), owner, 0, at_ns);
+}
+
+/// Server role, over TCP: the server read a query; when it arrived is not seen.
+#[inline(always)]
+pub(crate) fn query_taken(dns: &Dns, owner: Socket, at_ns: u64) {
+    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    begin(dns, &key(dns, Role::Server, owner.netns), owner, tgid, at_ns);
 }
 
 /// Server role: the server read a query.

@@ -19,6 +19,7 @@ pub use losses::{Losses, PodLosses};
 #[derive(Debug, Default)]
 pub struct Expectation {
     clients: BTreeMap<String, Client>,
+    unread_over_tcp: u64,
 }
 
 /// One pod (or host process) that asked.
@@ -106,6 +107,11 @@ impl Expectation {
         Ok(())
     }
 
+    /// So many messages over TCP were split within their headers.
+    pub fn unread_over_tcp(&mut self, messages: u64) {
+        self.unread_over_tcp += messages;
+    }
+
     /// `count` queries of `label` were near misses.
     pub fn near_misses(&mut self, label: &str, cause: &str, count: u64) {
         if count > 0 {
@@ -162,6 +168,11 @@ impl Expectation {
 
         let mut problems = Vec::new();
         overflows(observed, &mut problems);
+        let unread = observed.last.completeness.tcp_unread;
+        if unread != self.unread_over_tcp {
+            let expected = self.unread_over_tcp;
+            problems.push(format!("completeness: tcp_unread is {unread}, not {expected}"));
+        }
         tell(&mut checks, problems, || "nothing was dropped on the way".to_owned());
         checks
     }

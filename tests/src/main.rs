@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use dnsprobe_tests::client::{pair, query, resolver, spray, steady};
+use dnsprobe_tests::client::{pair, query, resolver, spray, steady, tcp};
 use dnsprobe_tests::command::{clean, demo, native, run};
 use dnsprobe_tests::lab::{Programs, hold, respond};
 
@@ -60,6 +60,8 @@ enum ClientCommand {
     Pair(pair::Args),
     /// A and AAAA at once, again and again, at an even rate.
     Steady(steady::Args),
+    /// Queries over TCP.
+    Tcp(tcp::Args),
     /// One datagram to each of many ports.
     Spray(spray::Args),
 }
@@ -77,6 +79,7 @@ fn main() -> Result<ExitCode> {
         Command::Client(ClientCommand::Query(args)) => print(&query::run(&args)?)?,
         Command::Client(ClientCommand::Pair(args)) => print(&pair::run(&args)?)?,
         Command::Client(ClientCommand::Steady(args)) => print(&steady::run(&args)?)?,
+        Command::Client(ClientCommand::Tcp(args)) => print(&tcp::run(&args)?)?,
         Command::Client(ClientCommand::Spray(args)) => print(&spray::run(&args)?)?,
         Command::Hold(args) => hold::run(&args)?,
         Command::Respond(args) => respond::run(&args)?,

@@ -82,6 +82,7 @@ pub struct Completeness {
     pub lost_events: u64,
     pub in_flight_full: u64,
     pub stats_full: u64,
+    pub tcp_unread: u64,
     pub unattributed_queries: u64,
 }
 

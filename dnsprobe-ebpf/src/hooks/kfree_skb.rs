@@ -12,7 +12,10 @@
 //! blind:  qdisc drops from 7.3 on (see qdisc_drop)
 
 use aya_ebpf::{
-    EbpfContext, helpers::generated::bpf_get_stack, macros::btf_tracepoint,
+    EbpfContext,
+    helpers::generated::bpf_get_stack,
+    macros::{btf_tracepoint, map},
+    maps::{PerCpuArray, ProgramArray},
     programs::BtfTracePointContext,
 };
 use dnsprobe_common::event::{Drop, EventKind, STACK};
@@ -31,11 +34,32 @@ use crate::{
 /// through netfilter; an older mark belongs to a packet freed elsewhere.
 const TABLE_FULL_VALID_NS: u64 = 1_000_000;
 
+/// What the first half found out about a packet.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Found {
+    packet: u64,
+    receiver: u64,
+    table_full_ns: u64,
+    queue_full: u64,
+}
+
+/// From the first half to the second on this processor. Where an interrupt comes
+/// between them and drops a packet itself, it is not this packet's any more, and
+/// the second half says only what it sees itself.
+#[map]
+static FOUND: PerCpuArray<Found> = PerCpuArray::with_max_entries(1, 0);
+
+/// The second half. In one program the verifier of 5.10 would look at every way
+/// through it once for every way through the first, for seconds.
+#[map]
+static KFREE_SKB_REPORT: ProgramArray = ProgramArray::with_max_entries(1, 0);
+
 #[btf_tracepoint(function = "kfree_skb")]
 pub fn kfree_skb(ctx: BtfTracePointContext) -> u32 {
     let skb = Typed(ctx.arg(0));
     let location: u64 = ctx.arg(1);
-    let reason: u32 = if config!(drop_has_reason) != 0 { ctx.arg(2) } else { 0 };
+    let reason = reason(&ctx);
     let receiver = if config!(drop_has_socket) != 0 { Raw(ctx.arg::<u64>(3)) } else { Raw(0) };
     if !packet::is_ip(skb) {
         return 0;
@@ -46,37 +70,67 @@ pub fn kfree_skb(ctx: BtfTracePointContext) -> u32 {
     }
     let Some(dns) = packet::dns(skb) else { return 0 };
     debug!(&ctx, "drop: id {} reason {} at {:x}", dns.id, reason, location);
-    let now = emit::now();
     let (queue_full, receiver) = queue_full(skb.address(), reason, location, receiver);
     // The mark is about a packet that has no entry; another mark is stale.
-    if now - table_full_ns > TABLE_FULL_VALID_NS || !conntrack::of(skb).is_null() {
+    if emit::now() - table_full_ns > TABLE_FULL_VALID_NS || !conntrack::of(skb).is_null() {
         table_full_ns = 0;
     }
-    let receiving = socket::raw(receiver);
+    if let Some(found) = FOUND.get_ptr_mut(0) {
+        // SAFETY: this processor's own map value.
+        unsafe {
+            (*found).packet = skb.address();
+            (*found).receiver = receiver.address();
+            (*found).table_full_ns = table_full_ns;
+            (*found).queue_full = u64::from(queue_full);
+        }
+    }
     if queue_full || (dns.is_answer() && refused_by_reader(location)) {
-        transaction::take_back(&dns, receiving.netns);
+        transaction::take_back(&dns, socket::raw(receiver).netns);
     } else if config!(arrives_by_device) != 0 && dns.is_answer() {
         let netns = socket::netns(skb.follow(offset!(sk_buff_dev)), offset!(net_device_net));
         transaction::take_back(&dns, netns);
     }
+    // SAFETY: nothing is to be done in this program any more.
+    unsafe { KFREE_SKB_REPORT.tail_call(&ctx, 0) };
+    0
+}
+
+#[btf_tracepoint(function = "kfree_skb")]
+pub fn kfree_skb_report(ctx: BtfTracePointContext) -> u32 {
+    let skb = Typed(ctx.arg(0));
+    let Some(dns) = packet::dns(skb) else { return 0 };
+    let Some(found) = FOUND.get_ptr_mut(0) else { return 0 };
+    // SAFETY: this processor's own map value.
+    let is_ours = unsafe { (*found).packet } == skb.address();
+    // SAFETY: as above.
+    let queue_full = is_ours && unsafe { (*found).queue_full } != 0;
     let Some(mut entry) = emit::reserve::<Drop>() else { return 0 };
     let record = emit::record(&mut entry);
-    // SAFETY: a reserved record.
+    // SAFETY: a reserved record and this processor's own map value.
     unsafe {
         dropped(record, &ctx, skb.raw(), &dns, !queue_full);
-        (*record).location = location;
-        (*record).reason = reason;
-        (*record).table_full_ns = table_full_ns;
-        (*record).queue_full = u32::from(queue_full);
-        (*record).receiver_cgroup = receiving.cgroup;
-        (*record).receiver_netns = receiving.netns;
-        if !receiver.is_null() {
-            (*record).receiver_rmem_bytes = receiver.field(offset!(sock_rmem_alloc));
-            (*record).receiver_rcvbuf_bytes = receiver.field(offset!(sock_rcvbuf));
+        (*record).location = ctx.arg(1);
+        (*record).reason = reason(&ctx);
+        if is_ours {
+            let receiver = Raw((*found).receiver);
+            let receiving = socket::raw(receiver);
+            (*record).table_full_ns = (*found).table_full_ns;
+            (*record).queue_full = u32::from(queue_full);
+            (*record).receiver_cgroup = receiving.cgroup;
+            (*record).receiver_netns = receiving.netns;
+            if !receiver.is_null() {
+                (*record).receiver_rmem_bytes = receiver.field(offset!(sock_rmem_alloc));
+                (*record).receiver_rcvbuf_bytes = receiver.field(offset!(sock_rcvbuf));
+            }
         }
     }
     entry.submit(0);
     0
+}
+
+#[inline(always)]
+fn reason(ctx: &BtfTracePointContext) -> u32 {
+    if config!(drop_has_reason) != 0 { ctx.arg(2) } else { 0 }
 }
 
 /// Fills in a drop of which only the packet and the place are known. `device`:

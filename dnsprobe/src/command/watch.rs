@@ -278,6 +278,7 @@ impl Watch {
                 lost_events: reading.events_lost,
                 in_flight_full: reading.in_flight_full,
                 stats_full: reading.stats_full,
+                tcp_unread: reading.tcp_unread,
                 missed_runs: reading.missed_runs,
                 unattributed_queries: 0,
             },

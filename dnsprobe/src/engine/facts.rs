@@ -6,6 +6,8 @@ use std::{
     net::SocketAddr,
 };
 
+use dnsprobe_common::flow::Transport;
+
 use super::{Fact, FactKind, QuerySeen};
 
 /// How many facts are kept; the oldest go first. A fact is about half a
@@ -65,6 +67,10 @@ impl Facts {
     /// and a query's packet belongs to the query only when none names it
     /// exactly: a resolver that asks several servers gives all the same id.
     pub(crate) fn take(&mut self, query: &QuerySeen, until_ns: u64) -> Vec<Fact> {
+        // Every fact is about a datagram.
+        if query.transport != Transport::Udp {
+            return Vec::new();
+        }
         let key = (query.id.client, query.id.id);
         let Some(all) = self.by_query.remove(&key) else { return Vec::new() };
         let in_time =

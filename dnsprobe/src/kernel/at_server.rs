@@ -95,6 +95,16 @@ pub(crate) fn server_key(key: &QueryKey, query: &InFlight) -> QueryKey {
     server
 }
 
+/// Whether `other` is the server's end of a client's query over TCP. Segments are
+/// not followed, so a service's translation of the server is not known: the
+/// client's address, port and id have to do.
+pub(crate) fn is_same_over_tcp(key: &QueryKey, other: &QueryKey) -> bool {
+    other.role == Role::Server as u8
+        && (other.transport, other.id, other.client_port, other.client)
+            == (key.transport, key.id, key.client_port, key.client)
+        && other.netns == key.netns
+}
+
 /// What a server's end of a query says, unless it answered.
 pub(crate) fn at_server(query: &QuerySeen) -> AtServer {
     AtServer { owner: query.owner, queued_ns: query.start_ns, read_ns: query.middle_ns }

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use aya::{Btf, Ebpf, programs::Program};
+use aya::{Btf, Ebpf, maps::ProgramArray, programs::Program};
 
 use super::plan::{
-    Alternative, Mechanism, Role, RoleReport, RoleState, alternatives, describe, symbols,
+    Alternative, Mechanism, Role, RoleReport, RoleState, TAILS, Tail, alternatives, describe,
+    symbols,
 };
 
 /// What the node and kernel are like, as far as a role's choice depends on it.
@@ -66,7 +67,7 @@ fn unneeded(role: Role) -> Option<RoleState> {
 fn impossible(role: Role, conditions: &Conditions<'_>) -> Option<String> {
     match role {
         Role::ConntrackClash => conditions.conntrack.clone().err(),
-        Role::SendResult => conditions.tcp.clone().err(),
+        Role::SendResult | Role::Tcp | Role::TcpConnect => conditions.tcp.clone().err(),
         _ => None,
     }
 }
@@ -108,23 +109,53 @@ fn try_alternative(
 }
 
 fn attach_program(ebpf: &mut Ebpf, name: &str, symbol: &str, btf: &Btf) -> Result<(), String> {
-    let program =
-        ebpf.program_mut(name).ok_or_else(|| format!("program {name} is not in the object"))?;
-    let loaded = program.fd().is_ok();
-    let result = match program {
-        Program::FEntry(p) => p.load(symbol, btf).and_then(|()| p.attach().map(drop)),
-        Program::FExit(p) => p.load(symbol, btf).and_then(|()| p.attach().map(drop)),
-        Program::BtfTracePoint(p) => p.load(symbol, btf).and_then(|()| p.attach().map(drop)),
-        Program::KProbe(p) => {
-            let load = if loaded { Ok(()) } else { p.load() };
-            load.and_then(|()| p.attach(symbol, 0).map(drop))
+    let result = load(ebpf, name, symbol, btf).and_then(|()| {
+        for tail in TAILS.iter().filter(|tail| tail.program == name) {
+            load(ebpf, tail.next, symbol, btf)?;
+            link(ebpf, tail)?;
         }
+        let program = known(ebpf, name)?;
+        match program {
+            Program::FEntry(p) => p.attach().map(drop),
+            Program::FExit(p) => p.attach().map(drop),
+            Program::BtfTracePoint(p) => p.attach().map(drop),
+            Program::KProbe(p) => p.attach(symbol, 0).map(drop),
+            _ => return Err(format!("program {name} is of an unexpected type")),
+        }
+        .map_err(|error| explain(&brief(&error), symbol))
+    });
+    result.inspect_err(|_| unload(ebpf, name))
+}
+
+/// Loads a program, unless it is loaded.
+fn load(ebpf: &mut Ebpf, name: &str, symbol: &str, btf: &Btf) -> Result<(), String> {
+    let program = known(ebpf, name)?;
+    if program.fd().is_ok() {
+        return Ok(());
+    }
+    match program {
+        Program::FEntry(p) => p.load(symbol, btf),
+        Program::FExit(p) => p.load(symbol, btf),
+        Program::BtfTracePoint(p) => p.load(symbol, btf),
+        Program::KProbe(p) => p.load(),
         _ => return Err(format!("program {name} is of an unexpected type")),
-    };
-    result.map_err(|error| {
-        unload(ebpf, name);
-        explain(&brief(&error), symbol)
-    })
+    }
+    .map_err(|error| explain(&brief(&error), symbol))
+}
+
+fn known<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, String> {
+    ebpf.program_mut(name).ok_or_else(|| format!("program {name} is not in the object"))
+}
+
+/// Lets a program go on in the next one. The kernel empties such a map when
+/// nobody holds it open, so it stays with the object.
+fn link(ebpf: &mut Ebpf, tail: &Tail) -> Result<(), String> {
+    let next = known(ebpf, tail.next)?.fd().map_err(|error| brief(&error))?;
+    let next = next.try_clone().map_err(|error| brief(&error))?;
+    let map = ebpf.map_mut(tail.map).ok_or_else(|| format!("{} is not in the object", tail.map))?;
+    ProgramArray::try_from(map)
+        .and_then(|mut map| map.set(0, &next, 0))
+        .map_err(|error| brief(&error))
 }
 
 /// Takes a program out of the kernel again, with its links.

@@ -7,8 +7,8 @@ use std::{
 
 use dnsprobe_common::{
     event::{
-        Clash, Drop, Entry, EventKind, Finished, Header, Ipvs, Packet, Purge, Question as Raw,
-        SendFailed, Unconfirmed, Unreachable,
+        Clash, ConnectFailed, Drop, Entry, EventKind, Finished, Header, Ipvs, Packet, Purge,
+        Question as Raw, SendFailed, Unconfirmed, Unreachable,
     },
     flow::{
         Address, Command, InFlight, QueryKey, Role, Transport, Tuple as RawTuple, command_bytes,
@@ -26,8 +26,8 @@ use super::{
 use crate::{
     dns::{Question, Record},
     engine::{
-        Backend, BackendState, ConntrackEntry, Device, DroppedBy, Fact, FactKind, Observation,
-        PacketSeen, QueryId, QuerySeen, QueueFull, Translation, Tuple, Unanswered,
+        Backend, BackendState, ConnectSeen, ConntrackEntry, Device, DroppedBy, Fact, FactKind,
+        Observation, PacketSeen, QueryId, QuerySeen, QueueFull, Translation, Tuple, Unanswered,
     },
     identity::{OwnerKey, escape},
 };
@@ -103,6 +103,10 @@ pub(crate) fn decode(record: &[u8], context: &mut Context<'_>) -> Option<Observa
             let command = command(raw.command);
             Some(Observation::ConntrackPurge { at_ns: raw.header.at_ns, command })
         }
+        EventKind::ConnectFailed => {
+            let raw: ConnectFailed = read(record)?;
+            Some(Observation::ConnectFailed(Box::new(connect_failed(&raw))))
+        }
         EventKind::IpvsDrop => {
             let raw: Ipvs = read(record)?;
             let no_backend = raw.no_backend != 0;
@@ -134,6 +138,23 @@ fn send_failed(raw: &SendFailed, errno: i32, context: &mut Context<'_>) -> Optio
         owner.tgid = raw.tgid;
     }
     Some(Observation::Fact(Box::new(Fact { packet, kind: FactKind::SendFailed { errno } })))
+}
+
+fn connect_failed(raw: &ConnectFailed) -> ConnectSeen {
+    let tuple = tuple(&raw.tuple);
+    ConnectSeen {
+        client: tuple.source,
+        server: tuple.destination,
+        owner: OwnerKey {
+            cgroup: raw.cgroup,
+            netns: raw.netns,
+            tgid: raw.tgid,
+            command: command_bytes(raw.command),
+        },
+        start_ns: raw.start_ns,
+        end_ns: raw.header.at_ns,
+        errno: raw.errno,
+    }
 }
 
 fn drop_kind(raw: &Drop, context: &mut Context<'_>) -> FactKind {

@@ -175,8 +175,9 @@ fn tcp(btf: &Btf<'_>) -> Result<TcpLayout, FieldError> {
         type_mask,
         type_ubuf: kind("ITER_UBUF").unwrap_or(0xff),
         type_iovec: kind("ITER_IOVEC").ok_or(iovec)?,
-        // `nonblock` went away in 5.19, `addr_len` later.
-        flags_argument: if btf.function_arguments("tcp_recvmsg") == Some(6) { 4 } else { 3 },
-        follow: 1,
+        recvmsg_arguments: btf
+            .function_arguments("tcp_recvmsg")
+            .and_then(|count| u8::try_from(count).ok())
+            .unwrap_or(0),
     })
 }

@@ -4,8 +4,8 @@
 use serde::Serialize;
 
 use Mechanism::{
-    BtfTracepoint, DropReason, DropTracepoint, Fentry, Fexit, Kprobe, KprobePair, Kretprobe,
-    ProcFile, SendTracepoint,
+    BtfTracepoint, DropReason, DropTracepoint, Fentry, FentryPair, Fexit, Kprobe, KprobePair,
+    Kretprobe, ProcFile, SendTracepoint,
 };
 
 /// Something dnsprobe wants to know of the kernel.
@@ -46,12 +46,16 @@ pub enum Role {
     IpvsConnection,
     /// A virtual service has no real server.
     IpvsNoBackend,
+    /// A process writes or reads a DNS message over TCP.
+    Tcp,
+    /// A TCP connection begins, ends or fails.
+    TcpConnect,
 }
 
 impl Role {
     /// Every role, in the order they are attached: sending last, so that
     /// nothing is counted as sent before everything else can see it.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Drop,
         Self::QdiscDrop,
         Self::NoListener,
@@ -64,6 +68,8 @@ impl Role {
         Self::IpvsNoBackend,
         Self::IpvsVerdict,
         Self::Transmit,
+        Self::TcpConnect,
+        Self::Tcp,
         Self::Read,
         Self::Queue,
         Self::SendResult,
@@ -92,6 +98,8 @@ impl Role {
             Self::IpvsVerdict => "ipvs-verdict",
             Self::IpvsConnection => "ipvs-connection",
             Self::IpvsNoBackend => "ipvs-no-backend",
+            Self::Tcp => "tcp",
+            Self::TcpConnect => "tcp-connect",
         }
     }
 
@@ -116,6 +124,8 @@ impl Role {
             Self::IpvsVerdict => "packets dropped by IPVS",
             Self::IpvsConnection => "which real server an IPVS connection points to",
             Self::IpvsNoBackend => "whether a virtual service had no real server",
+            Self::Tcp => "queries and answers over TCP",
+            Self::TcpConnect => "TCP connections to DNS servers that are not made",
         }
     }
 }
@@ -140,6 +150,8 @@ pub enum Mechanism {
     Fentry,
     /// Trampoline at a function's return; 5.5.
     Fexit,
+    /// The same at entry and return; 5.5.
+    FentryPair,
     /// Tracepoint with typed arguments; 5.5.
     BtfTracepoint,
     /// Breakpoint or ftrace probe at a function's entry.
@@ -165,6 +177,7 @@ impl Mechanism {
         match self {
             Self::Fentry => "fentry",
             Self::Fexit => "fexit",
+            Self::FentryPair => "fentry + fexit",
             Self::BtfTracepoint => "BTF tracepoint",
             Self::Kprobe => "kprobe",
             Self::KprobePair => "kprobe + kretprobe",
@@ -219,6 +232,8 @@ pub(crate) const fn alternatives(role: Role) -> &'static [Alternative] {
         Role::IpvsVerdict => IPVS_VERDICT,
         Role::IpvsConnection => IPVS_CONNECTION,
         Role::IpvsNoBackend => IPVS_NO_BACKEND,
+        Role::Tcp => TCP,
+        Role::TcpConnect => TCP_CONNECT,
     }
 }
 
@@ -332,6 +347,36 @@ const IPVS_CONNECTION: &[Alternative] =
     &[by(Kretprobe, &[("ipvs_connection", "ip_vs_conn_in_get_proto")]), by(ProcFile, &[])];
 
 const IPVS_NO_BACKEND: &[Alternative] = &[by(Kprobe, &[("ipvs_leave", "ip_vs_leave")])];
+
+const TCP: &[Alternative] = &[by(
+    FentryPair,
+    &[
+        ("tcp_write", "tcp_sendmsg"),
+        ("tcp_written", "tcp_sendmsg"),
+        ("tcp_read", "tcp_recvmsg"),
+        ("tcp_has_read", "tcp_recvmsg"),
+    ],
+)];
+
+const TCP_CONNECT: &[Alternative] =
+    &[by(BtfTracepoint, &[("inet_sock_set_state", "inet_sock_set_state")])];
+
+/// A program that goes on in another, or in itself again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tail {
+    pub(crate) program: &'static str,
+    /// The map with one place through which it goes on.
+    pub(crate) map: &'static str,
+    /// Of the same type and for the same symbol.
+    pub(crate) next: &'static str,
+}
+
+/// Every one of them.
+pub(crate) const TAILS: &[Tail] = &[
+    Tail { program: "kfree_skb", map: "KFREE_SKB_REPORT", next: "kfree_skb_report" },
+    Tail { program: "tcp_written", map: "TCP_WRITTEN_MORE", next: "tcp_written" },
+    Tail { program: "tcp_has_read", map: "TCP_READ_MORE", next: "tcp_has_read" },
+];
 
 /// How a role stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

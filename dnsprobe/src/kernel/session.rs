@@ -12,7 +12,7 @@ use aya::{
 use dnsprobe_common::{
     config::{Config, MAX_PORTS},
     event::Sent,
-    flow::{InFlight, QueryKey, Role as End, state},
+    flow::{InFlight, QueryKey, Role as End, Transport, state},
     stats::{Health, Stats, StatsKey},
 };
 use tokio::io::unix::AsyncFd;
@@ -116,6 +116,8 @@ pub struct Reading {
     pub in_flight_full: u64,
     /// Transactions not counted because the stats map was full.
     pub stats_full: u64,
+    /// DNS messages over TCP that could not be read.
+    pub tcp_unread: u64,
     /// Program runs the kernel skipped, and function returns whose entry was
     /// missed.
     pub missed_runs: u64,
@@ -342,8 +344,16 @@ impl Session {
                 if query.state == state::SENT {
                     ask_for_backend(&mut self.services, &mut seen);
                 }
-                let server_key = at_server::server_key(&key, &query);
-                if let Ok(server) = maps.in_flight.get(&server_key, 0)
+                let server_key = match Transport::from_number(key.transport) {
+                    Transport::Udp => Some(at_server::server_key(&key, &query)),
+                    Transport::Tcp => maps
+                        .in_flight
+                        .keys()
+                        .filter_map(Result::ok)
+                        .find(|other| at_server::is_same_over_tcp(&key, other)),
+                };
+                if let Some(server_key) = server_key
+                    && let Ok(server) = maps.in_flight.get(&server_key, 0)
                     && at_server::is_silent(&server, query.start_ns)
                 {
                     let server = decode::query_seen(&server_key, &server, &mut self.devices);
@@ -387,6 +397,7 @@ impl Session {
             events_lost: maps.health(Health::EventsLost),
             in_flight_full: maps.health(Health::InFlightFull),
             stats_full: maps.health(Health::StatsFull),
+            tcp_unread: maps.health(Health::TcpUnread),
             missed_runs: missed_runs + maps.health(Health::EntryMissed),
         }
     }

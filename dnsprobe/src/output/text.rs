@@ -81,6 +81,7 @@ pub(super) fn completeness(completeness: &Completeness) -> String {
         (completeness.lost_events, "events lost (ring buffer full)"),
         (completeness.in_flight_full, "queries not followed (in-flight map full)"),
         (completeness.stats_full, "transactions not counted (statistics map full)"),
+        (completeness.tcp_unread, "DNS messages over TCP not read"),
         (completeness.missed_runs, "program runs missed"),
     ] {
         if count > 0 {

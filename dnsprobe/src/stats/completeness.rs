@@ -22,6 +22,8 @@ pub struct Completeness {
     pub in_flight_full: u64,
     /// Transactions not counted because the statistics map was full.
     pub stats_full: u64,
+    /// DNS messages over TCP that could not be read.
+    pub tcp_unread: u64,
     /// Runs of kernel programs that the kernel skipped.
     pub missed_runs: u64,
     /// Queries that were counted but could not be attributed to anyone.
@@ -36,18 +38,20 @@ impl Completeness {
             && self.lost_events == 0
             && self.in_flight_full == 0
             && self.stats_full == 0
+            && self.tcp_unread == 0
             && self.missed_runs == 0
     }
 }
 
 impl Serialize for Completeness {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("Completeness", 7)?;
+        let mut fields = serializer.serialize_struct("Completeness", 8)?;
         fields.serialize_field("complete", &self.is_complete())?;
         fields.serialize_field("missing", &self.missing)?;
         fields.serialize_field("lost_events", &self.lost_events)?;
         fields.serialize_field("in_flight_full", &self.in_flight_full)?;
         fields.serialize_field("stats_full", &self.stats_full)?;
+        fields.serialize_field("tcp_unread", &self.tcp_unread)?;
         fields.serialize_field("missed_runs", &self.missed_runs)?;
         fields.serialize_field("unattributed_queries", &self.unattributed_queries)?;
         fields.end()
@@ -66,7 +70,7 @@ mod tests {
         assert!(!completeness.is_complete());
         assert_eq!(
             serde_json::to_string(&completeness).unwrap(),
-            r#"{"complete":false,"missing":[],"lost_events":0,"in_flight_full":0,"stats_full":0,"missed_runs":1,"unattributed_queries":3}"#
+            r#"{"complete":false,"missing":[],"lost_events":0,"in_flight_full":0,"stats_full":0,"tcp_unread":0,"missed_runs":1,"unattributed_queries":3}"#
         );
     }
 }

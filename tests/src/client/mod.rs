@@ -11,6 +11,7 @@ pub mod resolver;
 mod socket;
 pub mod spray;
 pub mod steady;
+pub mod tcp;
 pub mod uring;
 
 pub use report::{Latency, Report, Unanswered};

@@ -45,7 +45,7 @@ fn verdict(label: &str, cause: &str, loss: bool) -> Value {
 
 fn lines(rows: &[Value], verdicts: &[Value]) -> Vec<String> {
     let completeness = json!({"complete": true, "missing": [], "lost_events": 0,
-        "in_flight_full": 0, "stats_full": 0, "unattributed_queries": 0});
+        "in_flight_full": 0, "stats_full": 0, "tcp_unread": 0, "unattributed_queries": 0});
     let snapshot = json!({"schema": "dnsprobe/1", "kind": "snapshot", "pods": rows,
         "completeness": completeness});
     verdicts.iter().chain([&snapshot]).map(Value::to_string).collect()

@@ -11,7 +11,7 @@ use super::pod::Pod;
 use super::process::{AMPLE, Process};
 use super::{Node, Programs};
 use crate::client::resolver::{Lookups, Resolver};
-use crate::client::{Report, pair, query, spray, steady};
+use crate::client::{Report, pair, query, spray, steady, tcp};
 
 /// A client that runs.
 #[derive(Debug)]
@@ -45,6 +45,11 @@ impl Programs {
     /// Ask from `pod` in A/AAAA pairs at an even rate.
     pub fn steady(&self, pod: &Pod, args: &steady::Args) -> Result<Client> {
         self.measuring(pod, "steady", args)
+    }
+
+    /// Ask from `pod` over TCP.
+    pub fn tcp(&self, pod: &Pod, args: &tcp::Args) -> Result<Client> {
+        self.measuring(pod, "tcp", args)
     }
 
     /// Open many flows from `pod` that nobody answers.

@@ -51,7 +51,14 @@ impl Rules {
                 IpAddr::V6(_) => spec.address_v6().into(),
             })
             .collect();
-        self.translated(&format!("-d {address}"), &targets, balance)
+        self.translated("udp", &format!("-d {address}"), &targets, balance)
+    }
+
+    /// A service's port for TCP; IPv4.
+    #[must_use]
+    pub fn tcp_service(self, address: Ipv4Addr, backends: &[Spec]) -> Self {
+        let targets: Vec<IpAddr> = backends.iter().map(|spec| spec.address().into()).collect();
+        self.translated("tcp", &format!("-d {address}"), &targets, Balance::Random)
     }
 
     /// The same for clients on the bridge: translated to the servers' bridge
@@ -60,16 +67,23 @@ impl Rules {
     pub fn bridge_service(self, address: Ipv4Addr, backends: &[Spec], balance: Balance) -> Self {
         let targets: Vec<IpAddr> =
             backends.iter().map(|spec| spec.bridge_address().into()).collect();
-        self.translated(&format!("-s {BRIDGE_SUBNET} -d {address}"), &targets, balance)
+        let packets = format!("-s {BRIDGE_SUBNET} -d {address}");
+        self.translated("udp", &packets, &targets, balance)
     }
 
-    fn translated(mut self, packets: &str, targets: &[IpAddr], balance: Balance) -> Self {
+    fn translated(
+        mut self,
+        protocol: &str,
+        packets: &str,
+        targets: &[IpAddr],
+        balance: Balance,
+    ) -> Self {
         let chain = format!("KUBE-SVC-{:08X}", self.services);
         self.services += 1;
         let mut lines = vec![
             format!(":{chain} - [0:0]"),
-            format!("-A PREROUTING {packets} -p udp --dport 53 -j {chain}"),
-            format!("-A OUTPUT {packets} -p udp --dport 53 -j {chain}"),
+            format!("-A PREROUTING {packets} -p {protocol} --dport 53 -j {chain}"),
+            format!("-A OUTPUT {packets} -p {protocol} --dport 53 -j {chain}"),
         ];
         for (index, target) in targets.iter().enumerate() {
             let left = targets.len() - index;
@@ -85,7 +99,9 @@ impl Rules {
                 IpAddr::V4(v4) => format!("{v4}:53"),
                 IpAddr::V6(v6) => format!("[{v6}]:53"),
             };
-            lines.push(format!("-A {chain} {choice}-p udp -j DNAT --to-destination {target}"));
+            lines.push(format!(
+                "-A {chain} {choice}-p {protocol} -j DNAT --to-destination {target}"
+            ));
         }
         let table = match targets.first() {
             Some(IpAddr::V6(_)) => &mut self.v6,

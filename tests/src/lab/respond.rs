@@ -1,9 +1,10 @@
 //! `lab respond`: a DNS server with one fault. The servers of the lab cannot be
 //! made to answer slowly, wrongly or cut short; this one does nothing else.
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
-use std::thread::sleep;
+use std::thread::{self, sleep};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -29,6 +30,12 @@ pub struct Args {
     /// Set the flag TC and leave the answer out.
     #[arg(long)]
     pub truncate: bool,
+    /// Answer over TCP too, whole.
+    #[arg(long)]
+    pub tcp: bool,
+    /// Read queries over TCP and never answer them.
+    #[arg(long)]
+    pub tcp_silent: bool,
 }
 
 impl Programs {
@@ -51,6 +58,16 @@ const ADDRESS: [u8; 4] = [192, 0, 2, 80];
 /// Respond until the process is ended.
 pub fn run(args: &Args) -> Result<()> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 53)).context("cannot bind port 53")?;
+    if args.tcp || args.tcp_silent {
+        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 53))?;
+        let args = Args { truncate: false, ..args.clone() };
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let args = args.clone();
+                thread::spawn(move || over_tcp(stream, &args));
+            }
+        });
+    }
     eprintln!("{READY}");
     let mut buffer = [0; 1500];
     loop {
@@ -58,6 +75,23 @@ pub fn run(args: &Args) -> Result<()> {
         sleep(Duration::from_millis(args.delay_ms));
         if let Some(answer) = answer(&buffer[..length], args)? {
             socket.send_to(&answer, client)?;
+        }
+    }
+}
+
+/// Serve one connection until its client closes it.
+fn over_tcp(mut stream: TcpStream, args: &Args) -> Result<()> {
+    loop {
+        let mut length = [0; 2];
+        stream.read_exact(&mut length)?;
+        let mut query = vec![0; usize::from(u16::from_be_bytes(length))];
+        stream.read_exact(&mut query)?;
+        if args.tcp_silent {
+            continue;
+        }
+        if let Some(answer) = answer(&query, args)? {
+            let length = u16::try_from(answer.len())?.to_be_bytes();
+            stream.write_all(&[&length[..], &answer].concat())?;
         }
     }
 }

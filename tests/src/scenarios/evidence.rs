@@ -84,7 +84,7 @@ mod tests {
                 "winner": {"original": winner[0], "reply": winner[1]}}}]});
         let snapshot = json!({"schema": "dnsprobe/1", "kind": "snapshot", "pods": [], "completeness":
             {"complete": true, "missing": [], "lost_events": 0, "in_flight_full": 0,
-             "stats_full": 0, "unattributed_queries": 0}});
+             "stats_full": 0, "tcp_unread": 0, "unattributed_queries": 0}});
         Observed::parse(&[verdict.to_string(), snapshot.to_string()]).unwrap()
     }
 

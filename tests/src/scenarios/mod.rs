@@ -51,6 +51,8 @@ mod stage;
 mod stale_masquerade;
 mod stale_nat_entry;
 mod tc_drop;
+mod tcp;
+mod tcp_lost;
 mod three_causes;
 mod trace;
 mod transports;
@@ -189,6 +191,8 @@ pub const ALL: &[Scenario] = &[
     server_silent::SCENARIO,
     answer_mismatch::SCENARIO,
     transports::SCENARIO,
+    tcp::SCENARIO,
+    tcp_lost::SCENARIO,
     resolver_retry::SCENARIO,
     check_pod_config::SCENARIO,
     check_node_config::SCENARIO,
@@ -201,6 +205,7 @@ pub const ALL: &[Scenario] = &[
     findings::internal_name_missing::SCENARIO,
     findings::autopath_suspect::SCENARIO,
     findings::truncated_no_tcp::SCENARIO,
+    findings::tcp_unanswered::SCENARIO,
     findings::search_expansion::SCENARIO,
     findings::slow::SERVER_QUEUE,
     findings::slow::SERVER,

@@ -61,6 +61,7 @@ impl Cleanliness {
             ("lost_events", completeness.lost_events),
             ("in_flight_full", completeness.in_flight_full),
             ("stats_full", completeness.stats_full),
+            ("tcp_unread", completeness.tcp_unread),
         ] {
             if count > 0 {
                 result.problems.push(format!("completeness: {what} is {count}"));
@@ -180,7 +181,7 @@ mod tests {
                 "near_misses": {}, "in_flight": 0, "not_followed": 0, "rcodes": {},
                 "latency_seconds": null}}],
             "completeness": {"complete": true, "missing": [], "lost_events": 0,
-                "in_flight_full": 0, "stats_full": 0, "unattributed_queries": 0}});
+                "in_flight_full": 0, "stats_full": 0, "tcp_unread": 0, "unattributed_queries": 0}});
         let lines: Vec<String> = verdicts.iter().chain([&snapshot]).map(Value::to_string).collect();
         let diagnosis = json!({"kind": "diagnosis", "queries": queries, "findings": findings});
         let diagnosis: Diagnosis = serde_json::from_value(diagnosis).unwrap();

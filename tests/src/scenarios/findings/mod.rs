@@ -13,6 +13,7 @@ pub(super) mod patterns;
 pub(super) mod search_expansion;
 pub(super) mod server_restarting;
 pub(super) mod slow;
+pub(super) mod tcp_unanswered;
 pub(super) mod truncated_no_tcp;
 pub(super) mod uneven_backends;
 pub(super) mod upstream;
