@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn every_verb_is_on_the_page() {
         let page = xtask_page(&Cli::command());
-        for verb in ["setup", "build", "vm", "demo", "test", "accuracy", "docs"] {
+        for verb in ["setup", "build", "vm", "demo", "test", "accuracy", "bench", "docs"] {
             assert!(page.contains(&format!("\n## {verb}\n")), "{verb}");
             assert!(page.contains(&format!("Usage: cargo xtask {verb}")), "{verb}");
         }

@@ -5,6 +5,7 @@
 //! from the kernel programs which xtask compiles.
 
 mod accuracy;
+mod bench;
 mod build;
 mod demo;
 mod docs;
@@ -12,6 +13,7 @@ mod lab_guest;
 mod progress;
 mod setup;
 mod shell;
+mod source;
 mod test;
 mod vm;
 mod workspace;
@@ -43,6 +45,7 @@ enum Verb {
     Demo(demo::Args),
     Test(test::Args),
     Accuracy(accuracy::Args),
+    Bench(bench::Args),
     Docs(docs::Args),
 }
 
@@ -63,6 +66,7 @@ fn run(verb: &Verb) -> Result<ExitCode> {
         Verb::Demo(args) => demo::run(args, &workspace),
         Verb::Test(args) => test::run(args, &workspace),
         Verb::Accuracy(args) => accuracy::run(args, &workspace),
+        Verb::Bench(args) => bench::run(args, &workspace),
         Verb::Docs(args) => docs::run(args, &workspace),
     }
 }

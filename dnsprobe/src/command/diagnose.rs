@@ -11,7 +11,7 @@ use dnsprobe_common::flow::Role;
 
 use super::{
     EXIT_FOUND, EXIT_OK, Format, WatchOptions,
-    watch::{self, Handler},
+    watch::{self, Detail, Handler},
 };
 use crate::{
     dns::Name,
@@ -105,7 +105,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
         diagnosis: None,
         progress: io::stderr().is_terminal().then_some(duration),
     };
-    watch::run(&watch, true, Some(PROGRESS), &mut doctor)?;
+    watch::run(&watch, Detail::Transactions, Some(PROGRESS), &mut doctor)?;
     let Some(found) = doctor.diagnosis else {
         anyhow::bail!("the watch ended without a last reading of the counters");
     };

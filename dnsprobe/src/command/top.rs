@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::{
     EXIT_OK, Format, WatchOptions,
-    watch::{self, Handler},
+    watch::{self, Detail, Handler},
 };
 use crate::{
     engine::{Retry, Transaction, Verdict},
@@ -27,13 +27,21 @@ Examples:
   dnsprobe top                            refresh every second until Ctrl-C
   dnsprobe top --interval 10s -o json     one snapshot per line and 10 seconds
   dnsprobe top --duration 1m --lost-after 2s
-  dnsprobe top --ports 53,5353")]
+  dnsprobe top --ports 53,5353
+  dnsprobe top --without-names --interval 10s -o json    for watching all the time")]
 pub(super) struct Options {
     #[command(flatten)]
     watch: WatchOptions,
     /// Time between two tables.
     #[arg(long, value_parser = super::positive_duration, default_value = "1s", value_name = "TIME")]
     interval: Duration,
+    /// Do not keep what is asked for; costs less per query.
+    ///
+    /// Lost queries are then reported without their name and command, and a
+    /// clash without the other query. The queries of a resolver that was content
+    /// with another server's answer count as lost.
+    #[arg(long)]
+    without_names: bool,
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
@@ -45,7 +53,8 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
             terminal: Terminal::of_stdout(),
         }),
     };
-    watch::run(&options.watch, false, Some(options.interval), handler.as_mut())?;
+    let detail = if options.without_names { Detail::Counts } else { Detail::Names };
+    watch::run(&options.watch, detail, Some(options.interval), handler.as_mut())?;
     Ok(EXIT_OK)
 }
 

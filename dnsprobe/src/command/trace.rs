@@ -11,7 +11,7 @@ use clap::Args;
 use super::{
     EXIT_OK, Format, WatchOptions,
     top::Json,
-    watch::{self, Handler},
+    watch::{self, Detail, Handler},
 };
 use crate::{
     dns::{Name, parse_rcode},
@@ -81,7 +81,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
         }),
     };
     let mut handler = Filtered { filter: options.filter.clone(), inner };
-    watch::run(&options.watch, true, None, &mut handler)?;
+    watch::run(&options.watch, Detail::Transactions, None, &mut handler)?;
     Ok(EXIT_OK)
 }
 

@@ -31,6 +31,18 @@ const SWEEP: Duration = Duration::from_millis(250);
 /// How long facts outlive the moment a query counts as lost.
 const FACT_GRACE: Duration = Duration::from_secs(5);
 
+/// What the kernel programs keep and tell of a query besides counting it. Each
+/// costs more than the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// Nothing: as cheap as counting gets.
+    Counts,
+    /// The latest questions, so that a lost query has its name.
+    Names,
+    /// These, and every finished transaction is reported.
+    Transactions,
+}
+
 /// What a command does with what comes in.
 pub(super) trait Handler {
     /// An answered query; only when tracing.
@@ -67,7 +79,7 @@ pub(super) trait Handler {
 /// Attaches and runs until the duration is over or a signal comes.
 pub(super) fn run(
     options: &WatchOptions,
-    trace: bool,
+    detail: Detail,
     every: Option<Duration>,
     handler: &mut dyn Handler,
 ) -> anyhow::Result<()> {
@@ -76,7 +88,7 @@ pub(super) fn run(
         .build()
         .context("cannot start the event loop")?;
     runtime.block_on(async {
-        let mut watch = Watch::start(options, trace)?;
+        let mut watch = Watch::start(options, detail)?;
         watch.run(options, every, handler).await
     })
 }
@@ -95,7 +107,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn start(options: &WatchOptions, trace: bool) -> anyhow::Result<Self> {
+    fn start(options: &WatchOptions, detail: Detail) -> anyhow::Result<Self> {
         let identity = Identity::new(IdentityOptions {
             log_dir: options.log_dir.clone(),
             cgroup_root: options.cgroup_root.clone(),
@@ -103,8 +115,8 @@ impl Watch {
         });
         let session = Session::start(&kernel::Options {
             ports: options.ports.clone(),
-            trace,
-            questions: true,
+            trace: detail == Detail::Transactions,
+            questions: detail != Detail::Counts,
             root_cgroup: identity.root_cgroup(),
         })?;
         session.sees_traffic()?;

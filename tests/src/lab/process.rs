@@ -54,10 +54,13 @@ impl Process {
         Pid::from_raw(self.child.id().cast_signed())
     }
 
-    /// Wait for a line on standard error that contains `text`.
-    pub fn wait_for(&mut self, text: &str, timeout: Duration) -> Result<()> {
+    /// Wait for a line on standard error that contains `text`; the line.
+    pub fn wait_for(&mut self, text: &str, timeout: Duration) -> Result<String> {
         let deadline = Instant::now() + timeout;
-        while !self.errors.iter().any(|line| line.contains(text)) {
+        loop {
+            if let Some(line) = self.errors.iter().find(|line| line.contains(text)) {
+                return Ok(line.clone());
+            }
             match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => self.keep(line),
                 Err(RecvTimeoutError::Timeout) => {
@@ -68,7 +71,6 @@ impl Process {
                 }
             }
         }
-        Ok(())
     }
 
     /// Collect its output for this long, and pass on what is on its standard

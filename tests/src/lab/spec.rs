@@ -100,7 +100,8 @@ impl Spec {
 
     /// Path below the cgroup mount, with systemd's and containerd's names. The
     /// three quality-of-service classes have three shapes.
-    pub(super) fn cgroup(&self) -> PathBuf {
+    #[must_use]
+    pub fn cgroup(&self) -> PathBuf {
         let uid = self.uid().replace('-', "_");
         let slice = match self.number % 3 {
             0 => format!("kubepods.slice/kubepods-pod{uid}.slice"),

@@ -19,6 +19,13 @@ enum How {
     Sysctl(String),
 }
 
+impl Undo {
+    /// Run `line` on this machine when dropped.
+    pub fn later(line: impl Into<String>) -> Self {
+        Self { namespace: Namespace::Own, how: How::Run(line.into()) }
+    }
+}
+
 impl Namespace {
     /// Run `line` now and `undo` later.
     pub fn run_until_dropped(&self, line: &str, undo: impl Into<String>) -> Result<Undo> {

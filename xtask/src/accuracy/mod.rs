@@ -15,13 +15,15 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 
-use self::report::{Report, Source};
+use self::report::Report;
 use crate::setup::every_series;
+use crate::source::Source;
 use crate::workspace::Workspace;
 use crate::{build, setup, shell};
 
 const PAGE: &str = "docs/accuracy.md";
 const DATA: &str = "docs/accuracy.json";
+const PAGES: &str = "docs/accuracy.*";
 
 /// Run every scenario on every kernel and print how right dnsprobe was
 #[derive(Debug, clap::Args)]
@@ -91,7 +93,7 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
     let series = if args.kernel.is_empty() { every_series() } else { args.kernel.clone() };
     let names = scenario_names(workspace, &args.scenario)?;
     let (kernels, scenarios, cells) = run::all(workspace, &series, &names, started)?;
-    let report = Report::new(source(workspace)?, kernels, scenarios, cells);
+    let report = Report::new(Source::of(workspace, PAGES)?, kernels, scenarios, cells);
     let whole = args.kernel.is_empty() && args.scenario.is_empty();
     let (page, data) = match whole {
         true => (workspace.root().join(PAGE), workspace.root().join(DATA)),
@@ -151,18 +153,4 @@ fn scenario_names(workspace: &Workspace, chosen: &[String]) -> Result<Vec<String
         ensure!(all.contains(name), "there is no scenario {name}; `lab list` shows them");
     }
     Ok(if chosen.is_empty() { all } else { chosen.to_vec() })
-}
-
-fn source(workspace: &Workspace) -> Result<Source> {
-    let git = |args: &[&str]| {
-        shell::output(Command::new("git").args(args).current_dir(workspace.root()))
-            .map(|text| text.trim().to_owned())
-    };
-    // The pages that this very command writes do not count as changes.
-    let changes = git(&["status", "--porcelain", "--", ".", ":!docs/accuracy.*"])?;
-    Ok(Source {
-        commit: git(&["log", "-1", "--format=%h"])?,
-        date: git(&["log", "-1", "--format=%cs"])?,
-        modified: !changes.is_empty(),
-    })
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::result::{Findings, Losses, ScenarioResult};
+use crate::source::Source;
 
 const SCHEMA: &str = "dnsprobe-accuracy/1";
 
@@ -19,16 +20,6 @@ pub(crate) struct Report {
     /// By scenario, then kernel.
     pub(super) cells: Vec<Cell>,
     pub(super) summary: Summary,
-}
-
-/// The checkout that was run.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Source {
-    pub(super) commit: String,
-    /// Of the commit, so that a repeated run writes the same page.
-    pub(super) date: String,
-    /// Whether files differed from the commit.
-    pub(super) modified: bool,
 }
 
 /// A kernel of the table.

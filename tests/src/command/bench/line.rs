@@ -1,0 +1,81 @@
+//! What `lab bench` writes: one JSON object per line. `cargo xtask bench` reads
+//! them (`xtask/src/bench/line.rs`).
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use super::watcher::{Kind, Started};
+
+/// One line.
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub(super) enum Line<'a> {
+    /// A row that will be measured.
+    Row { row: &'a str, about: &'a str, unit: &'a str, less: Option<&'a str> },
+    /// From here on this one watches.
+    Watcher { watcher: Kind, started: Option<Started> },
+    /// A row under a watcher.
+    Timing { row: &'a str, watcher: Kind, rounds: Vec<Round> },
+    /// Everything was measured.
+    End,
+}
+
+/// One uninterrupted stretch of traffic.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Round {
+    /// Transactions, packets or whatever the row counts.
+    pub(super) units: u64,
+    pub(super) elapsed_ns: u64,
+    /// Processor time of the watcher's own process within that.
+    pub(super) watcher_ns: u64,
+}
+
+/// Time per unit over all rounds, nanoseconds.
+pub(super) fn per_unit(rounds: &[Round]) -> f64 {
+    let sum = |part: fn(&Round) -> u64| rounds.iter().map(part).sum::<u64>() as f64;
+    sum(|round| round.elapsed_ns) / sum(|round| round.units)
+}
+
+/// The file they go to.
+#[derive(Debug)]
+pub(super) struct Lines {
+    file: File,
+}
+
+impl Lines {
+    pub(super) fn create(path: &Path) -> Result<Self> {
+        let file =
+            File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(Self { file })
+    }
+
+    pub(super) fn write(&mut self, line: &Line<'_>) -> Result<()> {
+        let text = serde_json::to_string(line)? + "\n";
+        self.file.write_all(text.as_bytes()).context("cannot write a measurement")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_count_by_their_units() {
+        let round = |units, elapsed_ns| Round { units, elapsed_ns, watcher_ns: 0 };
+        assert!((per_unit(&[round(1, 10), round(3, 50)]) - 15.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_line_says_what_it_is() {
+        let rounds = vec![Round { units: 1, elapsed_ns: 2, watcher_ns: 3 }];
+        let line = Line::Timing { row: "x", watcher: Kind::Nobody, rounds };
+        assert_eq!(
+            serde_json::to_string(&line).unwrap(),
+            r#"{"kind":"timing","row":"x","watcher":"nobody","rounds":[{"units":1,"elapsed_ns":2,"watcher_ns":3}]}"#
+        );
+    }
+}

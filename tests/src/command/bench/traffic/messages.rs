@@ -1,0 +1,50 @@
+//! A query and its answer, made beforehand: only the id differs between two
+//! transactions.
+
+use anyhow::Result;
+
+use crate::client::message::{self, QueryType};
+use crate::lab::server;
+
+/// Both messages, with the id of the current transaction.
+#[derive(Debug)]
+pub(super) struct Messages {
+    pub(super) query: Vec<u8>,
+    pub(super) answer: Vec<u8>,
+    id: u16,
+}
+
+impl Messages {
+    pub(super) fn new() -> Result<Self> {
+        let query = message::query(0, server::NAME, QueryType::A, None)?;
+        let mut answer = query.clone();
+        answer[2] = 0x81; // a response, recursion desired
+        answer[3] = 0x80; // recursion available
+        answer[7] = 1; // one answer
+        // The question's name, A, IN, 60 s, four bytes.
+        answer.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+        answer.extend_from_slice(&[192, 0, 2, 53]);
+        Ok(Self { query, answer, id: 0 })
+    }
+
+    /// On to the next id.
+    pub(super) fn next(&mut self) {
+        self.id = self.id.wrapping_add(1);
+        let id = self.id.to_be_bytes();
+        self.query[..2].copy_from_slice(&id);
+        self.answer[..2].copy_from_slice(&id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_is_one_to_the_query() {
+        let mut messages = Messages::new().unwrap();
+        messages.next();
+        assert!(message::answers(&messages.answer, &messages.query));
+        assert_eq!(message::response(&messages.answer), Some((1, "NOERROR")));
+    }
+}

@@ -1,0 +1,61 @@
+//! One guest after another: a guest counts its instructions best, but ends
+//! soonest, when it has a processor of this machine for itself.
+
+use std::fs;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use super::line::{self, Line};
+use super::report::Kernel;
+use crate::lab_guest::{LabGuest, Lines};
+use crate::setup::GuestKernel;
+use crate::vm::End;
+use crate::workspace::Workspace;
+
+const LIMIT: Duration = Duration::from_secs(60 * 60);
+const FILE: &str = "bench.jsonl";
+
+/// The measurements of one kernel, or why there are none.
+pub(super) fn kernel(
+    workspace: &Workspace,
+    series: &str,
+    kernel: &GuestKernel,
+    arguments: &[String],
+    started: Instant,
+) -> Kernel {
+    match guest(workspace, series, kernel, arguments, started) {
+        Ok(lines) => Kernel::new(series, &kernel.release, &lines),
+        Err(error) => Kernel::failed(series, &kernel.release, format!("{error:#}")),
+    }
+}
+
+fn guest(
+    workspace: &Workspace,
+    series: &str,
+    kernel: &GuestKernel,
+    arguments: &[String],
+    started: Instant,
+) -> Result<Vec<Line>> {
+    let out = workspace.target().join("bench").join(series);
+    // An older result must not pass for one of today.
+    if out.exists() {
+        fs::remove_dir_all(&out).with_context(|| format!("cannot remove {}", out.display()))?;
+    }
+    let mut all: Vec<String> = vec!["bench".into(), "--out".into(), format!("/out/{FILE}")];
+    all.extend_from_slice(arguments);
+    let guest = LabGuest {
+        label: series.to_owned(),
+        kernel: kernel.clone(),
+        exact_clock: true,
+        limit: LIMIT,
+        arguments: all,
+        out: out.clone(),
+    };
+    let printed = Arc::new(Mutex::new(Vec::new()));
+    let ended = guest.run(workspace, Lines::err(started), &printed)?;
+    ended.explain(workspace, started.elapsed());
+    ensure!(ended.end == End::Exited(0), "the guest's run ended with {:?}", ended.end);
+    line::read(&out.join(FILE))
+}
