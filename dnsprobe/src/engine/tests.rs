@@ -307,6 +307,15 @@ fn a_clash_with_another_clients_flow_tells_nothing_of_the_own_translation() {
     assert_eq!(bench.expire(query_to(service(12))).cause, Cause::NoListener);
 }
 
+#[test]
+fn what_happens_to_datagrams_is_nothing_to_a_query_over_tcp() {
+    let mut bench = Bench::new();
+    bench.fact(fact(no_socket()));
+    let over_tcp = QuerySeen { transport: dnsprobe_common::flow::Transport::Tcp, ..query() };
+    assert_eq!(bench.expire(over_tcp).cause, Cause::Unexplained);
+    assert_eq!(bench.expire(query()).cause, Cause::NoListener);
+}
+
 // Ends that are nobody's loss.
 
 #[test]

@@ -114,3 +114,34 @@ pub(crate) fn at_server(query: &QuerySeen) -> AtServer {
 pub(crate) fn is_silent(at_server: &InFlight, sent_ns: u64) -> bool {
     at_server.state == state::SENT && at_server.start_ns >= sent_ns
 }
+
+#[cfg(test)]
+mod tests {
+    use dnsprobe_common::flow::Transport;
+
+    use super::*;
+
+    #[test]
+    fn a_servers_end_over_tcp_is_known_by_the_clients_address_port_and_id() {
+        let client = QueryKey {
+            client: [1, 2, 3, 4],
+            client_port: 40_000,
+            server: [9; 4],
+            id: 7,
+            transport: Transport::Tcp as u8,
+            ..QueryKey::default()
+        };
+        let server = QueryKey { server: [8; 4], role: Role::Server as u8, ..client };
+        assert!(is_same_over_tcp(&client, &server));
+        assert!(!is_same_over_tcp(&client, &client));
+        for other in [
+            QueryKey { id: 8, ..server },
+            QueryKey { client_port: 1, ..server },
+            QueryKey { client: [0; 4], ..server },
+            QueryKey { transport: Transport::Udp as u8, ..server },
+            QueryKey { netns: 5, ..server },
+        ] {
+            assert!(!is_same_over_tcp(&client, &other), "{other:?}");
+        }
+    }
+}

@@ -385,6 +385,31 @@ fn a_failed_send_call_has_its_error_and_its_process() {
 }
 
 #[test]
+fn a_connection_that_was_not_made_has_its_ends_its_error_and_its_process() {
+    let raw = ConnectFailed {
+        header: Header { kind: EventKind::ConnectFailed as u32, cpu: 0, at_ns: AT_NS },
+        start_ns: AT_NS - 5,
+        cgroup: 9,
+        command: words(b"resolver\0\0\0\0\0\0\0\0"),
+        netns: 7,
+        tgid: 77,
+        tuple: raw_tuple(1, 2),
+        errno: 111,
+    };
+    let Some(Observation::ConnectFailed(seen)) = Room::new().decode(bytes(&raw)) else {
+        panic!("no connection");
+    };
+    assert_eq!(
+        text(Tuple { source: seen.client, destination: seen.server }),
+        text(tuple(&raw.tuple))
+    );
+    assert_eq!((seen.start_ns, seen.end_ns, seen.errno), (AT_NS - 5, AT_NS, 111));
+    let owner = seen.owner;
+    assert_eq!((owner.cgroup, owner.netns, owner.tgid), (9, 7, 77));
+    assert_eq!(&owner.command[..8], b"resolver");
+}
+
+#[test]
 fn a_purge_names_who_asked_for_it() {
     let header = Header { kind: EventKind::Purge as u32, cpu: 0, at_ns: AT_NS };
     let raw = Purge { header, command: words(b"modprobe\0\0\0\0\0\0\0\0") };
