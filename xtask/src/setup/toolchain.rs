@@ -19,6 +19,11 @@ use super::{bpf_linker, debian_compiler};
 use crate::shell;
 use crate::workspace::Workspace;
 
+/// Types for user space, debug information to make them from; and plain stores
+/// for clearing and copying structs: in order, as bpf-linker has it by default,
+/// only copies are expanded, and clearing 16 bytes is a loop of 100 instructions.
+const FLAGS: &str = "-Clink-arg=--btf -Clink-arg=--disable-expand-memcpy-in-order -Cdebuginfo=2";
+
 /// A compiler and a linker that are there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Toolchain {
@@ -83,7 +88,7 @@ impl Toolchain {
         command
             .args(["--target", debian_compiler::TARGET])
             .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", linker)
-            .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_RUSTFLAGS", "-Clink-arg=--btf -Cdebuginfo=2")
+            .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_RUSTFLAGS", FLAGS)
             // These would replace the flags above.
             .env_remove("RUSTFLAGS")
             .env_remove("CARGO_ENCODED_RUSTFLAGS");
