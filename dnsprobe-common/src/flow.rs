@@ -153,15 +153,15 @@ pub struct InFlight {
     pub state: u32,
     /// The answer's header flags once answered.
     pub answer_flags: u16,
-    /// Padding, zero.
-    pub pad: u16,
+    /// What conntrack made of the packet where it was seen last: 1 + `enum
+    /// ip_conntrack_info`; 0: it had no entry.
+    pub conntrack_info: u16,
     /// Addresses of the packet where it was seen last, by that device or where
     /// it was dropped: behind every translation on its way. All zero: nowhere
     /// yet.
     pub left_as: Tuple,
-    /// What conntrack made of the packet there: 1 + `enum ip_conntrack_info`; 0:
-    /// it had no entry.
-    pub conntrack_info: u32,
+    /// Which aggregate it counts in: its place in the programs' `STATS`.
+    pub stats: u32,
 }
 
 const _: () = assert!(size_of::<QueryKey>() == 44);

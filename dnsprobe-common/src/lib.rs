@@ -12,6 +12,7 @@ pub mod dns;
 pub mod event;
 pub mod flow;
 pub mod histogram;
+pub mod slots;
 pub mod stats;
 pub mod tcp;
 

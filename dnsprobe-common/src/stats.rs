@@ -67,6 +67,18 @@ pub struct Stats {
     pub pad: u32,
 }
 
+/// An aggregate in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct StatsSlot {
+    /// See [`crate::slots::Slot::claims`].
+    pub claims: u32,
+    /// Padding, zero.
+    pub pad: u32,
+    /// The aggregate.
+    pub stats: Stats,
+}
+
 const _: () = assert!(size_of::<StatsKey>() == 48);
 const _: () = assert!(size_of::<Latency>() == 16 + 4 * BUCKETS);
 const _: () = assert!(size_of::<Stats>().is_multiple_of(8));

@@ -13,6 +13,10 @@ use crate::{
 /// The low bits of `sk_buff._nfct` hold `enum ip_conntrack_info`.
 const INFO_MASK: u64 = 7;
 const AF_INET: u16 = 2;
+/// `struct nf_conntrack_tuple`: address, port and family, then address, port,
+/// protocol and direction. User space has made sure of it; where the kernel has
+/// another layout, conntrack entries count as unreadable.
+const TUPLE_WORDS: usize = 10;
 
 /// The entry a packet is tracked by; null when it is not, or when this
 /// kernel's conntrack layout is unknown.
@@ -28,9 +32,9 @@ pub(crate) fn of<P: Pointer>(skb: P) -> Raw {
 /// What the packet is to its entry (`enum ip_conntrack_info`); only where it has
 /// one.
 #[inline(always)]
-pub(crate) fn info<P: Pointer>(skb: P) -> u32 {
+pub(crate) fn info<P: Pointer>(skb: P) -> u16 {
     let nfct: u64 = skb.field(offset!(sk_buff_nfct));
-    (nfct & INFO_MASK) as u32
+    (nfct & INFO_MASK) as u16
 }
 
 /// Status bits (`enum ip_conntrack_status`).
@@ -45,12 +49,16 @@ pub(crate) fn tuple(entry: Raw, direction: u64) -> Tuple {
     let hash =
         entry.0 + offset!(nf_conn_tuplehash) as u64 + direction * offset!(tuplehash_size) as u64;
     let tuple = Raw(hash + offset!(tuplehash_tuple) as u64);
-    let family: u16 = tuple.field(offset!(tuple_src_l3num));
+    // One read: each costs a call.
+    let words: [u32; TUPLE_WORDS] = tuple.field(0);
+    let [a, b, c, d, from, e, f, g, h, to] = words;
+    let (from, to) = (from.to_ne_bytes(), to.to_ne_bytes());
+    let family = u16::from_ne_bytes([from[2], from[3]]);
     Tuple {
-        source: address(tuple.field(offset!(tuple_src_u3)), family),
-        destination: address(tuple.field(offset!(tuple_dst_u3)), family),
-        source_port: u16::from_be(tuple.field(offset!(tuple_src_u))),
-        destination_port: u16::from_be(tuple.field(offset!(tuple_dst_u))),
+        source: address([a, b, c, d], family),
+        destination: address([e, f, g, h], family),
+        source_port: u16::from_be_bytes([from[0], from[1]]),
+        destination_port: u16::from_be_bytes([to[0], to[1]]),
     }
 }
 

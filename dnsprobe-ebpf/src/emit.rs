@@ -15,7 +15,8 @@ use dnsprobe_common::{
 use crate::{
     conntrack,
     constants::offset,
-    maps::{EVENTS, IN_FLIGHT, SENT, count},
+    in_flight,
+    maps::{EVENTS, SENT, count},
     memory::{Pointer, Raw, read},
     packet::Dns,
     socket::{self, Socket},
@@ -138,8 +139,9 @@ pub(crate) fn packet_of(
         let asked = asked_tuple(to, dns.is_answer());
         let netns = (*to).netns;
         let key = transaction::key_of(&asked, dns.id, Role::Client, netns);
-        match IN_FLIGHT.get_ptr_mut(&key) {
-            Some(query) => {
+        match in_flight::find(&key) {
+            Some(found) => {
+                let query = found.query();
                 // Where it ended is also where it was seen last.
                 if !dns.is_answer() && !entry.is_null() {
                     (*query).left_as = dns.tuple;
@@ -195,9 +197,9 @@ const NO_QUERY: InFlight = InFlight {
     device_netns: 0,
     state: 0,
     answer_flags: 0,
-    pad: 0,
-    left_as: NOWHERE,
     conntrack_info: 0,
+    left_as: NOWHERE,
+    stats: 0,
 };
 
 /// Copies the kept question of a query in flight.

@@ -25,6 +25,7 @@ mod conntrack;
 mod constants;
 mod emit;
 mod hooks;
+mod in_flight;
 mod ipvs;
 mod maps;
 mod memory;

@@ -1,6 +1,6 @@
 //! All maps, with what bounds them.
 
-use core::arch::asm;
+use core::{arch::asm, ptr::read_volatile};
 
 use aya_ebpf::{
     macros::map,
@@ -8,8 +8,8 @@ use aya_ebpf::{
 };
 use dnsprobe_common::{
     event::{Answer, Clash, Recent, Sent},
-    flow::{InFlight, QueryKey, Tuple},
-    stats::{Health, Stats, StatsKey},
+    flow::{QueryKey, Transport, Tuple, V4_MAPPED_WORD},
+    stats::{Health, Stats, StatsKey, StatsSlot},
 };
 
 use crate::ipvs::Connection;
@@ -18,11 +18,6 @@ use crate::ipvs::Connection;
 /// counts [`Health::EventsLost`].
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
-
-/// Queries that wait for an answer or a reader. Swept by user space; a full
-/// map counts [`Health::InFlightFull`] and the query's `not_followed`.
-#[map]
-pub(crate) static IN_FLIGHT: HashMap<QueryKey, InFlight> = HashMap::with_max_entries(32_768, 0);
 
 /// The latest queries with their questions, when kept at all.
 #[map]
@@ -38,13 +33,35 @@ pub(crate) static FLOWS: LruHashMap<Tuple, Recent> = LruHashMap::with_max_entrie
 #[map]
 pub(crate) static ANSWERED: LruHashMap<QueryKey, Answer> = LruHashMap::with_max_entries(16_384, 0);
 
-/// The aggregates. A full map counts [`Health::StatsFull`].
+/// The place of each aggregate in [`STATS`]. A full map counts
+/// [`Health::StatsFull`].
 #[map]
-pub(crate) static STATS: HashMap<StatsKey, Stats> = HashMap::with_max_entries(2_048, 0);
+static STATS_PLACES: HashMap<StatsKey, u32> = HashMap::with_max_entries(AGGREGATES, 0);
 
-/// One all-zero aggregate to start new ones from; never written.
+/// The aggregates.
 #[map]
-static EMPTY_STATS: Array<Stats> = Array::with_max_entries(1, 0);
+static STATS: Array<StatsSlot> = Array::with_max_entries(AGGREGATES, 0);
+
+/// The first place that may be free.
+#[map]
+static STATS_NEXT: Array<u64> = Array::with_max_entries(1, 0);
+
+/// The aggregate that each program used last on this processor: one after the
+/// other, queries tend to be of the same pod and server. No two programs share a
+/// place, and none interrupts itself.
+#[map]
+static STATS_LAST: PerCpuArray<LastStats> = PerCpuArray::with_max_entries(8, 0);
+
+const AGGREGATES: u32 = 2_048;
+
+/// See [`STATS_LAST`].
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct LastStats {
+    key: StatsKey,
+    /// 1 + its place; 0: none yet.
+    place: u64,
+}
 
 /// [`Health`] counters.
 #[map]
@@ -144,18 +161,95 @@ pub(crate) unsafe fn add32(counter: *mut u32, amount: u64) {
     }
 }
 
-/// The aggregate for a key, made when it is new.
+/// The aggregate at a place.
 #[inline(always)]
-pub(crate) fn stats(key: &StatsKey) -> Option<*mut Stats> {
-    if let Some(stats) = STATS.get_ptr_mut(key) {
-        return Some(stats);
+pub(crate) fn stats_at(place: u32) -> Option<*mut Stats> {
+    let slot = STATS.get_ptr_mut(place)?;
+    // SAFETY: only an address inside a live map value is taken.
+    Some(unsafe { &raw mut (*slot).stats })
+}
+
+/// Which program uses an aggregate; see [`STATS_LAST`].
+#[inline(always)]
+fn user(key: &StatsKey, transport: Transport) -> u32 {
+    let is_v6 = key.server[2] != V4_MAPPED_WORD;
+    u32::from(key.role & 1) | u32::from(transport as u8) << 1 | u32::from(is_v6) << 2
+}
+
+/// The aggregate for a key, made when it is new, and its place.
+#[inline(always)]
+pub(crate) fn stats(key: &StatsKey, transport: Transport) -> Option<(u32, *mut Stats)> {
+    let last = STATS_LAST.get_ptr_mut(user(key, transport) & 7)?;
+    // SAFETY: this processor's own map value.
+    let place = unsafe {
+        if (*last).place != 0 && is_same(&raw const (*last).key, key) {
+            ((*last).place - 1) as u32
+        } else {
+            let place = place_of(key)?;
+            (*last).key = *key;
+            (*last).place = u64::from(place) + 1;
+            place
+        }
+    };
+    Some((place, stats_at(place)?))
+}
+
+/// Whether two keys are the same, word by word.
+///
+/// # Safety
+/// `stored` points into a live map value.
+#[inline(always)]
+unsafe fn is_same(stored: *const StatsKey, key: &StatsKey) -> bool {
+    const { assert!(size_of::<StatsKey>() == 6 * 8 && align_of::<StatsKey>() == 8) };
+    let stored = stored.cast::<u64>();
+    let key = (&raw const *key).cast::<u64>();
+    let mut word = 0;
+    while word < 6 {
+        // SAFETY: see above; both are six words long.
+        if unsafe { *stored.add(word) != *key.add(word) } {
+            return false;
+        }
+        word += 1;
     }
-    let empty = EMPTY_STATS.get(0)?;
-    // Another processor may have been first; then its entry is found below.
-    let _ = STATS.insert(key, empty, 1);
-    let stats = STATS.get_ptr_mut(key);
-    if stats.is_none() {
+    true
+}
+
+#[inline(always)]
+fn place_of(key: &StatsKey) -> Option<u32> {
+    if let Some(place) = STATS_PLACES.get_ptr(key) {
+        // SAFETY: a live map value.
+        return Some(unsafe { *place });
+    }
+    let Some(place) = take_place() else {
         count(Health::StatsFull);
+        return None;
+    };
+    // Another processor may have been first; then its place is found below, and
+    // this one stays empty for good.
+    let _ = STATS_PLACES.insert(key, &place, 1);
+    // SAFETY: a live map value.
+    STATS_PLACES.get_ptr(key).map(|place| unsafe { *place })
+}
+
+/// A place that nobody has taken; see `dnsprobe_common::slots` for how.
+#[inline(always)]
+fn take_place() -> Option<u32> {
+    const TRIES: u32 = 4;
+    let next = STATS_NEXT.get_ptr_mut(0)?;
+    let mut tries = 0;
+    while tries < TRIES {
+        // SAFETY: live map values.
+        unsafe {
+            let place = read_volatile(next) as u32;
+            add(next, 1);
+            let slot = STATS.get_ptr_mut(place)?;
+            let claims = &raw mut (*slot).claims;
+            add32(claims, 1);
+            if read_volatile(claims) == 1 {
+                return Some(place);
+            }
+        }
+        tries += 1;
     }
-    stats
+    None
 }

@@ -16,10 +16,12 @@ use crate::{
 
 /// UDP's protocol number.
 const UDP: u8 = 17;
-/// IPv4 header without options plus UDP header, in words.
-const V4_WORDS: usize = 7;
-/// IPv6 header plus UDP header, in words.
-const V6_WORDS: usize = 12;
+/// IPv4 header without options, UDP header and the first word of DNS, in words:
+/// one read, because a second one costs more than everything else here. Behind a
+/// shorter packet still lies memory of its buffer.
+const V4_WORDS: usize = 8;
+/// The same with an IPv6 header.
+const V6_WORDS: usize = 13;
 
 /// A parsed DNS packet, or a message of a TCP connection.
 pub(crate) struct Dns {
@@ -128,8 +130,7 @@ fn parse(ip: u64) -> Option<Dns> {
         return udp(
             [0, 0, V4_MAPPED_WORD, words[3]],
             [0, 0, V4_MAPPED_WORD, words[4]],
-            words[5],
-            words[6],
+            [words[5], words[6], words[7]],
             ip + 28,
         );
     }
@@ -149,15 +150,14 @@ fn v4_with_options(ip: u64, first: u8, words: &[u32; V4_WORDS]) -> Option<Dns> {
     if words[2].to_ne_bytes()[1] != UDP || u32::from_be(words[1]) & 0x1fff != 0 || header < 20 {
         return None;
     }
-    let mut udp_words = [0_u32; 2];
-    if !read(ip + header, &raw mut udp_words, 8) {
+    let mut udp_words = [0_u32; 3];
+    if !read(ip + header, &raw mut udp_words, 12) {
         return None;
     }
     udp(
         [0, 0, V4_MAPPED_WORD, words[3]],
         [0, 0, V4_MAPPED_WORD, words[4]],
-        udp_words[0],
-        udp_words[1],
+        udp_words,
         ip + header + 8,
     )
 }
@@ -174,22 +174,16 @@ fn v6(ip: u64) -> Option<Dns> {
     udp(
         [words[2], words[3], words[4], words[5]],
         [words[6], words[7], words[8], words[9]],
-        words[10],
-        words[11],
+        [words[10], words[11], words[12]],
         ip + 48,
     )
 }
 
-/// The port test, then the DNS header.
+/// The port test, then the DNS header. `words`: the UDP header and the first word
+/// behind it, which is at `payload`.
 #[inline(always)]
-fn udp(
-    source: Address,
-    destination: Address,
-    ports: u32,
-    length: u32,
-    payload: u64,
-) -> Option<Dns> {
-    let ports = u32::from_be(ports);
+fn udp(source: Address, destination: Address, words: [u32; 3], payload: u64) -> Option<Dns> {
+    let ports = u32::from_be(words[0]);
     let source_port = (ports >> 16) as u16;
     let destination_port = ports as u16;
     let to_server = is_dns_port(destination_port);
@@ -197,13 +191,9 @@ fn udp(
     if !to_server && !from_server {
         return None;
     }
-    let length = (u32::from_be(length) >> 16) as u16;
+    let length = (u32::from_be(words[1]) >> 16) as u16;
     let question_len = length.checked_sub(8 + HEADER_LEN as u16)?;
-    let mut header = 0_u32;
-    if !read(payload, &raw mut header, 4) {
-        return None;
-    }
-    let header = u32::from_be(header);
+    let header = u32::from_be(words[2]);
     let flags = header as u16;
     let fits = if is_answer(flags) { from_server } else { to_server };
     if !fits {

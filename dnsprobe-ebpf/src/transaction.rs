@@ -16,9 +16,8 @@ use dnsprobe_common::{
 use crate::{
     constants::{config, watching},
     emit,
-    maps::{
-        ANSWERED, FLOWS, IN_FLIGHT, LAST_SENT, SENT, SENT_SCRATCH, STATS, add, add32, count, stats,
-    },
+    in_flight::{self, Entry},
+    maps::{ANSWERED, FLOWS, LAST_SENT, SENT, SENT_SCRATCH, add, add32, count, stats, stats_at},
     memory::Raw,
     packet::Dns,
     socket::{Socket, current_command},
@@ -26,8 +25,6 @@ use crate::{
 
 /// `bpf_map_update_elem` flags.
 const ANY: u64 = 0;
-const NEW_ONLY: u64 = 1;
-const EXISTS: i32 = -17;
 
 /// One packet passes at most this long from the first to the last device of
 /// the sender's own namespace; see [`sent_by_device`].
@@ -87,10 +84,9 @@ fn stats_key(key: &QueryKey, cgroup: u64, netns: u32, command: Command) -> Stats
 /// # Safety
 /// `query` points into a live map value.
 #[inline(always)]
-unsafe fn stats_of(key: &QueryKey, query: *const InFlight) -> Option<*mut Stats> {
+unsafe fn stats_of(query: *const InFlight) -> Option<*mut Stats> {
     // SAFETY: see above.
-    let key = unsafe { stats_key(key, (*query).cgroup, (*query).netns, (*query).command) };
-    STATS.get_ptr_mut(&key)
+    stats_at(unsafe { (*query).stats })
 }
 
 /// The current command, where only that tells processes apart.
@@ -113,7 +109,9 @@ fn begin(dns: &Dns, key: &QueryKey, owner: Socket, tgid: u32, at_ns: u64) {
     let is_client = key.role == Role::Client as u8;
     // In softirq, where queries reach a server, the current task is anybody.
     let command = if is_client { telling_command(owner.cgroup) } else { [0; 2] };
-    let Some(stats) = stats(&stats_key(key, owner.cgroup, owner.netns, command)) else {
+    let Some((place, stats)) =
+        stats(&stats_key(key, owner.cgroup, owner.netns, command), dns.transport)
+    else {
         return;
     };
     let is_read = !is_client && dns.transport as u8 == Transport::Tcp as u8;
@@ -130,9 +128,9 @@ fn begin(dns: &Dns, key: &QueryKey, owner: Socket, tgid: u32, at_ns: u64) {
         device_netns: 0,
         state: state::SENT,
         answer_flags: 0,
-        pad: 0,
-        left_as: NOWHERE,
         conntrack_info: 0,
+        left_as: NOWHERE,
+        stats: place,
     };
     // SAFETY: `stats` points into a live map value.
     unsafe {
@@ -141,15 +139,13 @@ fn begin(dns: &Dns, key: &QueryKey, owner: Socket, tgid: u32, at_ns: u64) {
             (*stats).tgid = tgid;
         }
     }
-    match IN_FLIGHT.insert(key, &query, NEW_ONLY) {
-        Ok(()) => {}
-        Err(EXISTS) => again(key, &query),
-        Err(_) => {
-            count(Health::InFlightFull);
-            // SAFETY: as above.
-            unsafe { add(&raw mut (*stats).not_followed, 1) };
-            return;
-        }
+    if let Some(first) = in_flight::find(key) {
+        again(key, first, &query);
+    } else if in_flight::claim(key, &query).is_none() {
+        count(Health::InFlightFull);
+        // SAFETY: as above.
+        unsafe { add(&raw mut (*stats).not_followed, 1) };
+        return;
     }
     if config!(questions) != 0 && is_client {
         remember(dns, key, owner, tgid, at_ns);
@@ -215,15 +211,15 @@ fn remember_answer(key: &QueryKey, at_ns: u64) {
 /// The same query again. The first, when unanswered, is told to user space: it
 /// has to be accounted for on its own.
 #[inline(always)]
-fn again(key: &QueryKey, query: &InFlight) {
-    if let Some(first) = IN_FLIGHT.get_ptr(key) {
-        // SAFETY: points into a live map value.
-        let unanswered = unsafe { (*first).state } == state::SENT;
-        if unanswered {
+fn again(key: &QueryKey, first: Entry, query: &InFlight) {
+    let first = first.query();
+    // SAFETY: points into a live map value.
+    unsafe {
+        if (*first).state == state::SENT {
             finished(EventKind::Superseded, key, first, None, query.start_ns);
         }
+        *first = *query;
     }
-    let _ = IN_FLIGHT.insert(key, query, ANY);
 }
 
 /// Emits a transaction, with the question of its answer, or a query that was
@@ -277,7 +273,8 @@ fn sent(dns: &Dns, key: &QueryKey, owner: Socket, at_ns: u64) {
 #[inline(always)]
 pub(crate) fn sent_by_device(dns: &Dns, owner: Socket, at_ns: u64) {
     let key = key(dns, Role::Client, owner.netns);
-    if let Some(first) = IN_FLIGHT.get_ptr(&key) {
+    if let Some(first) = in_flight::find(&key) {
+        let first = first.query();
         // SAFETY: points into a live map value.
         let (socket, start_ns) = unsafe { ((*first).socket, (*first).start_ns) };
         if socket == owner.identity && at_ns - start_ns < SAME_PACKET_NS {
@@ -295,13 +292,14 @@ pub(crate) struct Passage {
     /// The packet's addresses there.
     pub(crate) left_as: Tuple,
     /// See [`InFlight::conntrack_info`].
-    pub(crate) conntrack_info: u32,
+    pub(crate) conntrack_info: u16,
 }
 
 /// A device is about to transmit a query.
 #[inline(always)]
 pub(crate) fn passed_device(key: &QueryKey, passage: &Passage) {
-    if let Some(query) = IN_FLIGHT.get_ptr_mut(key) {
+    if let Some(entry) = in_flight::find(key) {
+        let query = entry.query();
         // SAFETY: points into a live map value.
         unsafe {
             (*query).device_ns = passage.at_ns;
@@ -317,8 +315,8 @@ pub(crate) fn passed_device(key: &QueryKey, passage: &Passage) {
 #[inline(always)]
 pub(crate) fn answer_queued(skb: Raw, dns: &Dns, owner: Socket, at_ns: u64) {
     let key = key(dns, Role::Client, owner.netns);
-    match IN_FLIGHT.get_ptr_mut(&key) {
-        Some(query) => answered(&key, query, dns.flags, at_ns),
+    match in_flight::find(&key) {
+        Some(entry) => answered(&key, entry.query(), dns.flags, at_ns),
         None => {
             let Some(mut entry) = emit::reserve::<Packet>() else { return };
             emit::packet_of(
@@ -340,7 +338,8 @@ pub(crate) fn answer_queued(skb: Raw, dns: &Dns, owner: Socket, at_ns: u64) {
 #[inline(always)]
 pub(crate) fn answer_arrived(dns: &Dns, netns: u32, at_ns: u64) {
     let key = key(dns, Role::Client, netns);
-    let Some(query) = IN_FLIGHT.get_ptr_mut(&key) else { return };
+    let Some(entry) = in_flight::find(&key) else { return };
+    let query = entry.query();
     // SAFETY: points into a live map value.
     if unsafe { (*query).netns } == netns {
         answered(&key, query, dns.flags, at_ns);
@@ -358,7 +357,7 @@ fn answered(key: &QueryKey, query: *mut InFlight, flags: u16, at_ns: u64) {
         (*query).state = state::ANSWERED;
         (*query).middle_ns = at_ns;
         (*query).answer_flags = flags;
-        if let Some(stats) = stats_of(key, query) {
+        if let Some(stats) = stats_of(query) {
             add(&raw mut (*stats).answered, 1);
             add((&raw mut (*stats).rcodes).cast::<u64>().add(rcode(flags)), 1);
             if config!(sees_reading) == 0 {
@@ -375,7 +374,8 @@ fn answered(key: &QueryKey, query: *mut InFlight, flags: u16, at_ns: u64) {
 #[inline(always)]
 pub(crate) fn answer_read(dns: &Dns, owner: Socket, at_ns: u64) {
     let key = key(dns, Role::Client, owner.netns);
-    let Some(query) = IN_FLIGHT.get_ptr_mut(&key) else { return };
+    let Some(entry) = in_flight::find(&key) else { return };
+    let query = entry.query();
     // SAFETY: `query` and `stats` point into live map values.
     unsafe {
         let queued = (*query).state == state::ANSWERED;
@@ -383,23 +383,23 @@ pub(crate) fn answer_read(dns: &Dns, owner: Socket, at_ns: u64) {
             // The run that should have counted it was missed.
             answered(&key, query, dns.flags, at_ns);
         }
-        if let Some(stats) = stats_of(&key, query) {
+        if let Some(stats) = stats_of(query) {
             observe(&raw mut (*stats).latency, at_ns - (*query).start_ns);
             if queued {
                 observe(&raw mut (*stats).read_delay, at_ns - (*query).middle_ns);
             }
         }
     }
-    end(&key, query, dns, at_ns);
+    end(&key, entry, dns, at_ns);
 }
 
 /// The transaction is over.
 #[inline(always)]
-fn end(key: &QueryKey, query: *const InFlight, answer: &Dns, at_ns: u64) {
+fn end(key: &QueryKey, entry: Entry, answer: &Dns, at_ns: u64) {
     if config!(trace) != 0 {
-        finished(EventKind::Transaction, key, query, Some(answer), at_ns);
+        finished(EventKind::Transaction, key, entry.query(), Some(answer), at_ns);
     }
-    let _ = IN_FLIGHT.remove(key);
+    entry.end();
 }
 
 /// Server role: a query is put on a socket's queue.
@@ -419,12 +419,13 @@ pub(crate) fn query_taken(dns: &Dns, owner: Socket, at_ns: u64) {
 #[inline(always)]
 pub(crate) fn query_read(dns: &Dns, owner: Socket, at_ns: u64) {
     let key = key(dns, Role::Server, owner.netns);
-    let Some(query) = IN_FLIGHT.get_ptr_mut(&key) else { return };
+    let Some(entry) = in_flight::find(&key) else { return };
+    let query = entry.query();
     // SAFETY: `query` and `stats` point into live map values.
     unsafe {
         (*query).middle_ns = at_ns;
         (*query).tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
-        if let Some(stats) = stats_of(&key, query) {
+        if let Some(stats) = stats_of(query) {
             (*stats).tgid = (*query).tgid;
             observe(&raw mut (*stats).read_delay, at_ns - (*query).start_ns);
         }
@@ -435,18 +436,19 @@ pub(crate) fn query_read(dns: &Dns, owner: Socket, at_ns: u64) {
 #[inline(always)]
 pub(crate) fn answer_sent(dns: &Dns, owner: Socket, at_ns: u64) {
     let key = key(dns, Role::Server, owner.netns);
-    let Some(query) = IN_FLIGHT.get_ptr_mut(&key) else { return };
+    let Some(entry) = in_flight::find(&key) else { return };
+    let query = entry.query();
     // SAFETY: `query` and `stats` point into live map values.
     unsafe {
         (*query).state = state::ANSWERED;
         (*query).answer_flags = dns.flags;
-        if let Some(stats) = stats_of(&key, query) {
+        if let Some(stats) = stats_of(query) {
             add(&raw mut (*stats).answered, 1);
             add((&raw mut (*stats).rcodes).cast::<u64>().add(rcode(dns.flags)), 1);
             observe(&raw mut (*stats).latency, at_ns - (*query).start_ns);
         }
     }
-    end(&key, query, dns, at_ns);
+    end(&key, entry, dns, at_ns);
 }
 
 /// The packet did not reach its socket after all: what [`answer_queued`] or
@@ -456,13 +458,14 @@ pub(crate) fn answer_sent(dns: &Dns, owner: Socket, at_ns: u64) {
 pub(crate) fn take_back(dns: &Dns, netns: u32) {
     let role = if dns.is_answer() { Role::Client } else { Role::Server };
     let key = key(dns, role, netns);
-    let Some(query) = IN_FLIGHT.get_ptr_mut(&key) else { return };
+    let Some(entry) = in_flight::find(&key) else { return };
+    let query = entry.query();
     // SAFETY: `query` and `stats` point into live map values.
     unsafe {
-        let Some(stats) = stats_of(&key, query) else { return };
+        let Some(stats) = stats_of(query) else { return };
         if role as u8 == Role::Server as u8 {
             add(&raw mut (*stats).not_followed, 1);
-            let _ = IN_FLIGHT.remove(&key);
+            entry.end();
         } else if (*query).state == state::ANSWERED {
             (*query).state = state::SENT;
             take_back_answer(stats, query);

@@ -26,8 +26,8 @@ use crate::{
     arch,
     calls::{self, Function},
     constants::{is_dns_port, offset, tcp},
-    emit,
-    maps::{IN_FLIGHT, LAST_SENT},
+    emit, in_flight,
+    maps::LAST_SENT,
     memory::{Pointer, Raw, read_user},
     socket,
     transaction::NOWHERE,
@@ -130,10 +130,10 @@ fn failed(socket: Raw, message: Raw, errno: u32, is_v6: bool) {
             && (*last).socket == owner.identity
             && (*last).key.id == query.id
             && now.wrapping_sub((*last).at_ns) < SAME_CALL_NS
-            && let Some(in_flight) = IN_FLIGHT.get_ptr(&(*last).key)
+            && let Some(entry) = in_flight::find(&(*last).key)
         {
             (*packet).has_query = 1;
-            (*packet).query = *in_flight;
+            (*packet).query = *entry.query();
             (*packet).tuple.source = (*last).key.client;
         }
         (*record).errno = errno;

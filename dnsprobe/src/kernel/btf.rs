@@ -48,6 +48,8 @@ pub(crate) enum FieldError {
     NoField(String, String),
     #[error("{0}.{1} is {2} bytes in this kernel, expected {3}")]
     Size(String, String, u32, u32),
+    #[error("{0}.{1} is at byte {2} in this kernel, expected {3}")]
+    Place(String, String, u32, u32),
     #[error("{0}.{1} is a bit field in this kernel")]
     BitField(String, String),
 }

@@ -343,7 +343,7 @@ fn in_flight(id: QueryId, role: Role, query: &InFlight, devices: &mut Devices) -
 /// The packet as it was seen last.
 fn translation(query: &InFlight) -> Option<Translation> {
     /// 1 + `IP_CT_ESTABLISHED`, include/uapi/linux/netfilter/nf_conntrack_common.h.
-    const ESTABLISHED: u32 = 1;
+    const ESTABLISHED: u16 = 1;
     (query.left_as != RawTuple::default()).then(|| Translation {
         tuple: tuple(&query.left_as),
         established: query.conntrack_info == ESTABLISHED,

@@ -88,11 +88,19 @@ impl Layout {
         o.tuplehash_size = btf.struct_size("nf_conntrack_tuple_hash")?;
         o.nf_conn_tuplehash = sized(btf, "nf_conn", "tuplehash", o.tuplehash_size * 2)?;
         o.tuplehash_tuple = btf.field("nf_conntrack_tuple_hash", "tuple")?.offset;
-        o.tuple_src_u3 = sized(btf, tuple, "src.u3", 16)?;
-        o.tuple_src_u = sized(btf, tuple, "src.u.all", 2)?;
-        o.tuple_src_l3num = sized(btf, tuple, "src.l3num", 2)?;
-        o.tuple_dst_u3 = sized(btf, tuple, "dst.u3", 16)?;
-        o.tuple_dst_u = sized(btf, tuple, "dst.u.all", 2)?;
+        // The programs read a tuple as a whole.
+        for (path, size, expected) in [
+            ("src.u3", 16, 0),
+            ("src.u.all", 2, 16),
+            ("src.l3num", 2, 18),
+            ("dst.u3", 16, 20),
+            ("dst.u.all", 2, 36),
+        ] {
+            let offset = sized(btf, tuple, path, size)?;
+            if offset != expected {
+                return Err(FieldError::Place(tuple.to_owned(), path.to_owned(), offset, expected));
+            }
+        }
         o.tuple_dst_dir = sized(btf, tuple, "dst.dir", 1)?;
         // Last: its presence tells the programs that all the others are known.
         o.sk_buff_nfct = nfct;

@@ -11,6 +11,7 @@ mod counters;
 mod decode;
 mod devices;
 mod dropped;
+mod in_flight;
 mod ipvs;
 mod layout;
 mod maps;

@@ -74,6 +74,9 @@ pub enum SessionError {
     /// A map could not be used.
     #[error("cannot use a map of the kernel programs")]
     Map(#[from] aya::maps::MapError),
+    /// The table of queries in flight could not be mapped.
+    #[error("cannot map the table of queries in flight")]
+    Table(#[source] io::Error),
     /// The built-in object lacks something: a broken build.
     #[error("the built-in kernel programs lack {0}")]
     Object(&'static str),
@@ -101,7 +104,7 @@ impl SessionError {
             ),
             Self::Object(_) => Some("rebuild with `cargo xtask build`"),
             Self::Blind(_) => Some("`dnsprobe doctor` lists every hook and why it is missing"),
-            Self::Layout(_) | Self::Ports | Self::Wait(_) => None,
+            Self::Layout(_) | Self::Ports | Self::Wait(_) | Self::Table(_) => None,
         }
     }
 }
@@ -317,20 +320,12 @@ impl Session {
             arrived || now.saturating_sub(query.start_ns) > limit_ns
         };
         let maps = self.maps.get_mut();
-        let mut due: Vec<_> = maps
-            .in_flight
-            .iter()
-            .filter_map(Result::ok)
-            .filter(|(_, query)| is_due(query))
-            .collect();
+        let mut due: Vec<_> = maps.in_flight.entries().filter(|(_, query)| is_due(query)).collect();
         // A client's end before its server's, which it asks for.
         due.sort_by_key(|(key, _)| key.role);
-        for (key, _) in due {
-            // Read again: an answer may have come since.
-            let Ok(query) = maps.in_flight.get(&key, 0) else { continue };
-            if !is_due(&query) || maps.in_flight.remove(&key).is_err() {
-                continue;
-            }
+        for (key, query) in due {
+            // An answer may have come since.
+            let Some(query) = maps.in_flight.end(&key, query.start_ns) else { continue };
             let mut seen = decode::query_seen(&key, &query, &mut self.devices);
             if let Ok(sent) = maps.sent.get(&key, 0)
                 && sent.at_ns == query.start_ns
@@ -348,12 +343,12 @@ impl Session {
                     Transport::Udp => Some(at_server::server_key(&key, &query)),
                     Transport::Tcp => maps
                         .in_flight
-                        .keys()
-                        .filter_map(Result::ok)
+                        .entries()
+                        .map(|(other, _)| other)
                         .find(|other| at_server::is_same_over_tcp(&key, other)),
                 };
                 if let Some(server_key) = server_key
-                    && let Ok(server) = maps.in_flight.get(&server_key, 0)
+                    && let Some(server) = maps.in_flight.get(&server_key)
                     && at_server::is_silent(&server, query.start_ns)
                 {
                     let server = decode::query_seen(&server_key, &server, &mut self.devices);
@@ -393,7 +388,7 @@ impl Session {
         let missed_runs = self.missed_runs();
         let maps = self.maps.get_ref();
         Reading {
-            stats: consistent(maps),
+            stats: maps.aggregates(),
             events_lost: maps.health(Health::EventsLost),
             in_flight_full: maps.health(Health::InFlightFull),
             stats_full: maps.health(Health::StatsFull),
@@ -442,19 +437,6 @@ fn ask_for_backend(services: &mut NodeServices, query: &mut QuerySeen) {
 
 fn is_confirm_drop(observation: &Observation) -> bool {
     matches!(observation, Observation::Fact(fact) if matches!(fact.kind, FactKind::ConfirmDrop))
-}
-
-/// Reads every aggregate so that no answer is in it whose query is not: the
-/// programs count on meanwhile, so answers are taken from a first reading and
-/// queries from a second one.
-fn consistent(maps: &Maps) -> Vec<(StatsKey, Stats)> {
-    let mut all: Vec<(StatsKey, Stats)> = maps.stats.iter().filter_map(Result::ok).collect();
-    for (key, stats) in &mut all {
-        if let Ok(later) = maps.stats.get(key, 0) {
-            stats.queries = later.queries;
-        }
-    }
-    all
 }
 
 /// The counter in a program's fdinfo; `None` on kernels that have none.

@@ -152,9 +152,9 @@ fn in_flight_query() -> InFlight {
         device_netns: 0,
         state: state::SENT,
         answer_flags: 0x8183,
-        pad: 0,
-        left_as: raw_tuple(1, 3),
         conntrack_info: 1,
+        left_as: raw_tuple(1, 3),
+        stats: 0,
     }
 }
 

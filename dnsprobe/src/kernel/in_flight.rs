@@ -1,0 +1,158 @@
+//! The table of queries in flight, as memory shared with the kernel programs; how
+//! slots are shared is told in `dnsprobe_common::slots`.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd},
+    ptr::{self, NonNull},
+    sync::atomic::{AtomicU32, Ordering, fence},
+};
+
+use aya::maps::{Map, MapData};
+use dnsprobe_common::{
+    flow::{InFlight, QueryKey},
+    slots::{GROUPS, Group, Slot, WAYS, group},
+};
+
+use super::session::SessionError;
+
+const BYTES: usize = GROUPS as usize * size_of::<Group>();
+
+/// The mapped table. The map stays open as long as it.
+pub(crate) struct InFlightTable {
+    memory: NonNull<Group>,
+    _map: MapData,
+}
+
+// SAFETY: the memory is shared with the kernel, so no thread owns any of it; all
+// access is by volatile reads and atomic additions.
+unsafe impl Send for InFlightTable {}
+
+impl InFlightTable {
+    /// Maps the programs' table into this process.
+    pub(crate) fn map(map: Map) -> Result<Self, SessionError> {
+        let Map::Array(map) = map else {
+            return Err(SessionError::Object("IN_FLIGHT as an array"));
+        };
+        // SAFETY: asks for a new mapping of a size that the map has (aya made it
+        // from the same object), at no particular address.
+        let memory = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                BYTES,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                map.fd().as_fd().as_raw_fd(),
+                0,
+            )
+        };
+        if memory == libc::MAP_FAILED {
+            return Err(SessionError::Table(io::Error::last_os_error()));
+        }
+        let memory = NonNull::new(memory.cast()).ok_or(SessionError::Object("IN_FLIGHT"))?;
+        Ok(Self { memory, _map: map })
+    }
+
+    /// Every query in the table at one moment or another while this runs.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (QueryKey, InFlight)> {
+        (0..GROUPS).flat_map(|group| self.slots(group)).filter_map(read)
+    }
+
+    /// The query with this key.
+    pub(crate) fn get(&self, key: &QueryKey) -> Option<InFlight> {
+        let (_, query) = self.find(key)?;
+        Some(query)
+    }
+
+    /// Ends the query with this key, sent at that time, and frees its slot; what it
+    /// was like in the end. `None` when it is not there any more.
+    pub(crate) fn end(&self, key: &QueryKey, start_ns: u64) -> Option<InFlight> {
+        let (slot, query) = self.find(key)?;
+        if query.start_ns != start_ns {
+            return None;
+        }
+        // SAFETY: `slot` is in the mapping; both words are aligned, and the kernel
+        // uses them by atomic additions too.
+        let (endings, claims) = unsafe {
+            (
+                AtomicU32::from_ptr(&raw mut (*slot).endings),
+                AtomicU32::from_ptr(&raw mut (*slot).claims),
+            )
+        };
+        if endings.fetch_add(1, Ordering::AcqRel) != 0 {
+            return None;
+        }
+        // Somebody may have ended it before, and the slot may be another query's.
+        let (last_key, last) = read(slot)?;
+        if last_key != *key || last.start_ns != start_ns {
+            endings.fetch_sub(1, Ordering::AcqRel);
+            return None;
+        }
+        // SAFETY: in the mapping, and ours until the claim is given up.
+        unsafe { (&raw mut (*slot).key.client_port).write_volatile(0) };
+        claims.fetch_sub(1, Ordering::AcqRel);
+        Some(last)
+    }
+
+    fn find(&self, key: &QueryKey) -> Option<(*mut Slot, InFlight)> {
+        self.slots(group(key)).find_map(|slot| {
+            let (found, query) = read(slot)?;
+            (found == *key).then_some((slot, query))
+        })
+    }
+
+    fn slots(&self, group: u32) -> impl Iterator<Item = *mut Slot> + use<> {
+        // SAFETY: groups come from `GROUPS`, so the address is in the mapping.
+        let group = unsafe { self.memory.as_ptr().add(group as usize) };
+        // SAFETY: as above; a group has that many slots.
+        (0..WAYS).map(move |way| unsafe { (&raw mut (*group).slots).cast::<Slot>().add(way) })
+    }
+}
+
+impl Drop for InFlightTable {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `map` with that size; nothing refers to it any more.
+        unsafe { libc::munmap(self.memory.as_ptr().cast(), BYTES) };
+    }
+}
+
+/// What a slot holds; `None` when it is free, or changed hands meanwhile.
+fn read(slot: *mut Slot) -> Option<(QueryKey, InFlight)> {
+    // SAFETY: `slot` is in the mapping; any bytes are a valid key and query, and a
+    // copy that was torn is told by the key.
+    unsafe {
+        if (&raw const (*slot).key.client_port).read_volatile() == 0 {
+            return None;
+        }
+        let key = (&raw const (*slot).key).read_volatile();
+        fence(Ordering::Acquire);
+        let query = (&raw const (*slot).query).read_volatile();
+        fence(Ordering::Acquire);
+        let unchanged = (&raw const (*slot).key).read_volatile() == key;
+        (unchanged && key.client_port != 0).then_some((key, query))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A slot as the kernel programs fill it.
+    fn filled(key: QueryKey) -> Slot {
+        Slot {
+            claims: 1,
+            key,
+            query: InFlight { start_ns: 5, ..InFlight::default() },
+            ..Slot::default()
+        }
+    }
+
+    #[test]
+    fn a_slot_without_a_port_is_free() {
+        let key = QueryKey { client_port: 40_000, id: 7, ..QueryKey::default() };
+        let mut slot = filled(key);
+        assert_eq!(read(&raw mut slot).map(|(key, query)| (key, query.start_ns)), Some((key, 5)));
+        slot.key.client_port = 0;
+        assert_eq!(read(&raw mut slot), None);
+    }
+}
