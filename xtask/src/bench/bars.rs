@@ -15,8 +15,13 @@ const fn bar(row: &'static str, at_most: f64) -> Bar {
 }
 
 /// On [`KERNEL`], guest instructions that dnsprobe adds.
-pub(super) const ADDED: &[Bar] =
-    &[bar("dns-transaction", 2400.0), bar("non-dns-transaction", 950.0)];
+pub(super) const ADDED: &[Bar] = &[
+    bar("dns-transaction", 2400.0),
+    bar("non-dns-transaction", 950.0),
+    bar("conntrack-new-dns", 600.0),
+    bar("conntrack-new-other", 150.0),
+    bar("dropped-non-dns", 250.0),
+];
 
 /// The kernel the bars are for.
 pub(super) const KERNEL: &str = "6.12";

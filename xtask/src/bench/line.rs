@@ -13,6 +13,27 @@ use serde::{Deserialize, Serialize};
 pub(super) enum Watcher {
     Nobody,
     Dnsprobe,
+    /// Empty programs where a DNS tool has to look.
+    Floor,
+    /// A latency histogram per cgroup in two lines.
+    Bpftrace,
+    /// A ring of capture files.
+    Tcpdump,
+}
+
+impl Watcher {
+    /// Those that dnsprobe is compared with.
+    pub(super) const PEERS: [Self; 3] = [Self::Floor, Self::Bpftrace, Self::Tcpdump];
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Nobody => "nobody",
+            Self::Dnsprobe => "dnsprobe",
+            Self::Floor => "floor",
+            Self::Bpftrace => "bpftrace",
+            Self::Tcpdump => "tcpdump",
+        }
+    }
 }
 
 /// One line.
@@ -22,6 +43,7 @@ pub(super) enum Line {
     Row(Row),
     Watcher { watcher: Watcher, started: Option<Started> },
     Timing(Timing),
+    Stopped { watcher: Watcher, said: Vec<String> },
     End,
 }
 
@@ -59,6 +81,13 @@ pub(super) struct Round {
     pub(super) elapsed_ns: u64,
     /// Processor time of the watcher's own process within that.
     pub(super) watcher_ns: u64,
+}
+
+impl Round {
+    /// Instructions per unit, without the watcher's own.
+    pub(super) fn in_kernel(&self) -> f64 {
+        self.elapsed_ns.saturating_sub(self.watcher_ns) as f64 / self.units as f64
+    }
 }
 
 /// Everything one guest wrote. An error when it did not get to its end.

@@ -14,6 +14,7 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::ValueEnum;
 
+use self::line::Watcher;
 use self::report::Report;
 use crate::source::Source;
 use crate::vm;
@@ -39,6 +40,7 @@ when a figure is over its bar or missing, or when not every hook was attached.")
 Examples:
   cargo xtask bench                           every row, on Linux 6.12
   cargo xtask bench --only dns-transaction    one row, in less than a minute
+  cargo xtask bench --peers --only dns-transaction
   cargo xtask bench --kernel 5.10 --kernel 6.12 -o json")]
 pub(crate) struct Args {
     /// Guest kernel, may be repeated; 6.12 when not given
@@ -48,6 +50,11 @@ pub(crate) struct Args {
     /// Only this row, may be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+
+    /// Measure what others add to the same traffic, too: empty programs on the
+    /// hooks that a DNS tool needs, a bpftrace script, tcpdump
+    #[arg(long)]
+    peers: bool,
 
     /// What to print
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Output::Text)]
@@ -79,6 +86,13 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
     let mut arguments = Vec::new();
     for name in &args.only {
         arguments.extend(["--only".to_owned(), name.clone()]);
+    }
+    let mut watchers = vec![Watcher::Dnsprobe];
+    if args.peers {
+        watchers.extend(Watcher::PEERS);
+    }
+    for watcher in watchers {
+        arguments.extend(["--watcher".to_owned(), watcher.as_str().to_owned()]);
     }
     let started = Instant::now();
     let mut kernels = Vec::new();

@@ -1,4 +1,4 @@
-//! The table as text for a terminal.
+//! The tables as text for a terminal.
 
 use std::fmt::Write as _;
 
@@ -14,6 +14,7 @@ pub(super) fn text(report: &Report) -> String {
         for row in &kernel.rows {
             line(report, kernel, row, &mut text);
         }
+        peers(kernel, &mut text);
     }
     text
 }
@@ -35,7 +36,6 @@ fn heading(kernel: &Kernel, text: &mut String) {
 }
 
 fn line(report: &Report, kernel: &Kernel, row: &Row, text: &mut String) {
-    let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.0}"));
     let baseline = row.baseline.map(|cost| cost.per_unit);
     let added = row.watcher(Watcher::Dnsprobe);
     let judged = report.bar(&row.name, &kernel.series);
@@ -50,4 +50,35 @@ fn line(report: &Report, kernel: &Kernel, row: &Row, text: &mut String) {
         number(judged.map(|judged| judged.at_most)),
         judged.map_or("", |judged| judged.verdict.as_str()),
     );
+}
+
+/// What others add to the same traffic.
+fn peers(kernel: &Kernel, text: &mut String) {
+    let compared = |row: &&Row| Watcher::PEERS.iter().any(|peer| row.watcher(*peer).is_some());
+    let mut rows = kernel.rows.iter().filter(compared).peekable();
+    if rows.peek().is_none() {
+        return;
+    }
+    let _ = write!(text, "\n{:38}", "ADDED BY");
+    for watcher in COMPARED {
+        let _ = write!(text, " {:>9}", watcher.as_str().to_uppercase());
+    }
+    text.push('\n');
+    for row in rows {
+        let _ = write!(text, "{:38}", row.name);
+        for watcher in COMPARED {
+            let _ = write!(text, " {:>9}", number(row.watcher(watcher).map(|one| one.added)));
+        }
+        text.push('\n');
+    }
+    for note in &kernel.notes {
+        let _ = writeln!(text, "note: {note}");
+    }
+}
+
+const COMPARED: [Watcher; 4] =
+    [Watcher::Floor, Watcher::Dnsprobe, Watcher::Bpftrace, Watcher::Tcpdump];
+
+fn number(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.0}"))
 }

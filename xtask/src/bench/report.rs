@@ -33,6 +33,8 @@ pub(super) struct Kernel {
     /// dnsprobe's hook roles in force, of those there are.
     pub(super) roles: Option<[u32; 2]>,
     pub(super) rows: Vec<Row>,
+    /// What limits the comparison with others.
+    pub(super) notes: Vec<String>,
     /// Why there is nothing, if so.
     pub(super) failed: Option<String>,
 }
@@ -48,6 +50,7 @@ impl Kernel {
             release: release.to_owned(),
             roles,
             rows: figures::rows(lines),
+            notes: lines.iter().filter_map(note).collect(),
             failed: None,
         }
     }
@@ -66,6 +69,13 @@ impl Kernel {
     pub(super) fn is_partial(&self) -> bool {
         self.roles.is_some_and(|[attached, of]| attached < of)
     }
+}
+
+/// A capture that lost packets was cheaper than one that has them all.
+fn note(line: &Line) -> Option<String> {
+    let Line::Stopped { watcher, said } = line else { return None };
+    let dropped = said.iter().find(|line| line.contains("dropped by kernel"))?;
+    Some(format!("{} says: {}", watcher.as_str(), dropped.trim()))
 }
 
 impl Report {

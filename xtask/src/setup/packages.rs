@@ -45,7 +45,9 @@ pub(crate) const PACKAGES: &[Package] = &[
     package("bind9-dnsutils", "dig", "dig in the guest"),
     package("dnsperf", "dnsperf", "load in the guest"),
     package("python3", "/usr/bin/python3", "scripts in the guest"),
-    package("bpftrace", "bpftrace", "second opinion on the kernel in the guest"),
+    package("bpftrace", "bpftrace", "second opinion on the kernel in the guest; a peer of `cargo xtask bench`"),
+    package("bpftool", "bpftool", "compiled kernel programs, which `cargo xtask bench` counts"),
+    package("binutils", "objdump", "instructions of compiled kernel programs"),
 ];
 
 pub(super) fn missing() -> Vec<&'static Package> {

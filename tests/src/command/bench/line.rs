@@ -18,6 +18,8 @@ pub(super) enum Line<'a> {
     Row { row: &'a str, about: &'a str, unit: &'a str, less: Option<&'a str> },
     /// From here on this one watches.
     Watcher { watcher: Kind, started: Option<Started> },
+    /// It ended, and said this.
+    Stopped { watcher: Kind, said: Vec<String> },
     /// A row under a watcher.
     Timing { row: &'a str, watcher: Kind, rounds: Vec<Round> },
     /// Everything was measured.

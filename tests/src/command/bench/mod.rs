@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use self::line::{Line, Lines, Round};
 use self::machine::Machine;
@@ -39,7 +39,7 @@ pub struct Args {
 
 /// Measure each row under each watcher.
 pub fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
-    let rows = choose(&args.only)?;
+    let rows = row::choose(&args.only)?;
     let mut lines = Lines::create(&args.out)?;
     let start = Instant::now();
     let machine = Machine::prepare()?;
@@ -52,9 +52,9 @@ pub fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
         })?;
     }
     for kind in [Kind::Nobody].iter().chain(&args.watchers) {
-        let mut watcher = Watcher::start(*kind, programs)?;
+        let watcher = Watcher::start(*kind, programs)?;
         lines.write(&Line::Watcher { watcher: *kind, started: watcher.started() })?;
-        for row in &rows {
+        for row in rows.iter().filter(|row| row.peers || !kind.is_peer()) {
             let rounds = measure(row, &machine, &watcher)
                 .with_context(|| format!("{} with {kind} watching", row.name))?;
             println!(
@@ -66,7 +66,8 @@ pub fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
             );
             lines.write(&Line::Timing { row: row.name, watcher: *kind, rounds })?;
         }
-        watcher.stop()?;
+        let said = watcher.stop()?;
+        lines.write(&Line::Stopped { watcher: *kind, said })?;
     }
     lines.write(&Line::End)?;
     Ok(ExitCode::SUCCESS)
@@ -79,12 +80,12 @@ fn measure(row: &Row, machine: &Machine, watcher: &Watcher) -> Result<Vec<Round>
     for _ in 0..row.sampling.warm_up {
         traffic.once()?;
     }
-    (0..row.sampling.rounds).map(|_| round(traffic.as_mut(), &row.sampling, watcher)).collect()
+    (0..Sampling::ROUNDS).map(|_| round(traffic.as_mut(), &row.sampling, watcher)).collect()
 }
 
-/// Units of traffic until the round is long enough, and who took how much time.
+/// Traffic until the round is long enough, and who took how much time.
 fn round(traffic: &mut dyn Traffic, sampling: &Sampling, watcher: &Watcher) -> Result<Round> {
-    /// Units between two looks at the clock.
+    /// Repetitions between two looks at the clock.
     const BATCH: u64 = 100;
     let watcher_before = watcher.processor_time()?;
     let start = Instant::now();
@@ -93,7 +94,7 @@ fn round(traffic: &mut dyn Traffic, sampling: &Sampling, watcher: &Watcher) -> R
         for _ in 0..BATCH {
             traffic.once()?;
         }
-        units += BATCH;
+        units += BATCH * traffic.units();
         let elapsed = start.elapsed();
         if sampling.is_enough(units, elapsed) {
             break elapsed;
@@ -105,13 +106,4 @@ fn round(traffic: &mut dyn Traffic, sampling: &Sampling, watcher: &Watcher) -> R
 
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn choose(names: &[String]) -> Result<Vec<&'static Row>> {
-    for name in names {
-        let known = row::ALL.iter().any(|row| row.name == name);
-        ensure!(known, "there is no row {name} to measure");
-    }
-    let wanted = |row: &&Row| names.is_empty() || names.iter().any(|name| name == row.name);
-    Ok(row::ALL.iter().filter(wanted).collect())
 }

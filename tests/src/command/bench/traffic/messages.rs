@@ -27,10 +27,15 @@ impl Messages {
         Ok(Self { query, answer, id: 0 })
     }
 
+    /// The current id.
+    pub(super) const fn id(&self) -> [u8; 2] {
+        self.id.to_be_bytes()
+    }
+
     /// On to the next id.
     pub(super) fn next(&mut self) {
         self.id = self.id.wrapping_add(1);
-        let id = self.id.to_be_bytes();
+        let id = self.id();
         self.query[..2].copy_from_slice(&id);
         self.answer[..2].copy_from_slice(&id);
     }
