@@ -106,6 +106,15 @@ fn difference(
 }
 
 impl Added {
+    /// What it is compared by: all that it adds. Of the floor only the programs
+    /// count, not the process that holds them.
+    pub(super) fn compared(&self) -> f64 {
+        match self.watcher {
+            Watcher::Floor => self.added_in_kernel,
+            _ => self.added,
+        }
+    }
+
     fn minus(self, other: &Self) -> Self {
         Self {
             added: self.added - other.added,
@@ -138,7 +147,8 @@ impl Measured {
     }
 }
 
-fn median(values: &[f64]) -> Option<f64> {
+/// The middle of some values.
+pub(super) fn median(values: &[f64]) -> Option<f64> {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     let upper = *values.get(values.len() / 2)?;

@@ -44,6 +44,8 @@ pub(super) enum Line {
     Watcher { watcher: Watcher, started: Option<Started> },
     Timing(Timing),
     Stopped { watcher: Watcher, said: Vec<String> },
+    Start(Start),
+    Program(Program),
     End,
 }
 
@@ -81,6 +83,27 @@ pub(super) struct Round {
     pub(super) elapsed_ns: u64,
     /// Processor time of the watcher's own process within that.
     pub(super) watcher_ns: u64,
+}
+
+/// A start of dnsprobe and its end; nanoseconds.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(super) struct Start {
+    /// Kernel programs it loaded.
+    pub(super) programs: usize,
+    pub(super) attached_ns: u64,
+    pub(super) ended_ns: u64,
+    pub(super) freed_ns: u64,
+}
+
+/// A kernel program of dnsprobe after some traffic.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Program {
+    pub(super) name: String,
+    pub(super) runs: u64,
+    pub(super) run_time_ns: u64,
+    pub(super) verified_instructions: Option<u32>,
+    /// File of its machine code.
+    pub(super) code: String,
 }
 
 impl Round {

@@ -5,8 +5,10 @@ mod bars;
 mod figures;
 mod line;
 mod page;
+mod programs;
 mod report;
 mod run;
+mod start_up;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -34,6 +36,11 @@ on this machine changes a figure, and a repetition gives the same within a tenth
 of a percent. dnsprobe runs as a monitoring daemon would: every hook attached, \
 names not kept, one snapshot per second.
 
+Besides the rows there are the sections start-up (exec to all hooks attached, \
+SIGTERM to the end, guest milliseconds) and programs (dnsprobe's kernel programs: \
+runs and cost per run, instructions after compilation, verified instructions, \
+bytes of stack).
+
 Each figure stands beside its bar. The last line is the sum; the exit code is 1 \
 when a figure is over its bar or missing, or when not every hook was attached.")]
 #[command(after_help = "\
@@ -47,7 +54,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "VERSION")]
     kernel: Vec<String>,
 
-    /// Only this row, may be repeated
+    /// Only this row or section, may be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
 

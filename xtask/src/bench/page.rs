@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::figures::Row;
+use super::bars::What;
+use super::figures::{Added, Row};
 use super::line::Watcher;
 use super::report::{Kernel, Report};
 
@@ -15,6 +16,8 @@ pub(super) fn text(report: &Report) -> String {
             line(report, kernel, row, &mut text);
         }
         peers(kernel, &mut text);
+        start_up(report, kernel, &mut text);
+        programs(kernel, &mut text);
     }
     text
 }
@@ -27,6 +30,9 @@ fn heading(kernel: &Kernel, text: &mut String) {
     let _ = writeln!(text, "Linux {}{roles}; guest instructions", kernel.release);
     if let Some(why) = &kernel.failed {
         let _ = writeln!(text, "  no measurements: {why}");
+    }
+    if kernel.rows.is_empty() {
+        return;
     }
     let _ = writeln!(
         text,
@@ -67,12 +73,62 @@ fn peers(kernel: &Kernel, text: &mut String) {
     for row in rows {
         let _ = write!(text, "{:38}", row.name);
         for watcher in COMPARED {
-            let _ = write!(text, " {:>9}", number(row.watcher(watcher).map(|one| one.added)));
+            let _ = write!(text, " {:>9}", number(row.watcher(watcher).map(Added::compared)));
         }
         text.push('\n');
     }
     for note in &kernel.notes {
         let _ = writeln!(text, "note: {note}");
+    }
+}
+
+fn start_up(report: &Report, kernel: &Kernel, text: &mut String) {
+    let Some(start) = &kernel.start_up else { return };
+    let _ = writeln!(
+        text,
+        "\n{:38} {:>9} {:>36} {:>9}",
+        format!("MEDIAN OF {} STARTS, {} PROGRAMS", start.starts, start.programs),
+        "MS",
+        "BAR",
+        ""
+    );
+    for (what, figure) in [
+        (What::AttachedMilliseconds, start.attached_ms),
+        (What::DetachedMilliseconds, start.ended_ms),
+    ] {
+        let judged = report.bar(what.as_str(), &kernel.series);
+        let _ = writeln!(
+            text,
+            "{:38} {:>9.0} {:>36} {:>9}",
+            what.as_str(),
+            figure,
+            number(judged.map(|judged| judged.at_most)),
+            judged.map_or("", |judged| judged.verdict.as_str()),
+        );
+    }
+}
+
+fn programs(kernel: &Kernel, text: &mut String) {
+    if kernel.programs.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        text,
+        "\n{:16} {:>8} {:>8} {:>12} {:>9} {:>12}",
+        "PROGRAM", "RUNS", "PER RUN", "INSTRUCTIONS", "VERIFIED", "STACK BYTES"
+    );
+    for program in &kernel.programs {
+        let frames: Vec<String> = program.stack_bytes.iter().map(u64::to_string).collect();
+        let _ = writeln!(
+            text,
+            "{:16} {:>8} {:>8} {:>12} {:>9} {:>12}",
+            program.name,
+            program.runs,
+            number(program.per_run),
+            program.instructions,
+            number(program.verified.map(f64::from)),
+            frames.join("+"),
+        );
     }
 }
 

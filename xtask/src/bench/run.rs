@@ -2,6 +2,7 @@
 //! soonest, when it has a processor of this machine for itself.
 
 use std::fs;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -25,8 +26,11 @@ pub(super) fn kernel(
     arguments: &[String],
     started: Instant,
 ) -> Kernel {
-    match guest(workspace, series, kernel, arguments, started) {
-        Ok(lines) => Kernel::new(series, &kernel.release, &lines),
+    let out = workspace.target().join("bench").join(series);
+    let measured = guest(workspace, series, kernel, arguments, started, &out)
+        .and_then(|lines| Kernel::new(series, &kernel.release, &lines, &out));
+    match measured {
+        Ok(kernel) => kernel,
         Err(error) => Kernel::failed(series, &kernel.release, format!("{error:#}")),
     }
 }
@@ -37,11 +41,11 @@ fn guest(
     kernel: &GuestKernel,
     arguments: &[String],
     started: Instant,
+    out: &Path,
 ) -> Result<Vec<Line>> {
-    let out = workspace.target().join("bench").join(series);
     // An older result must not pass for one of today.
     if out.exists() {
-        fs::remove_dir_all(&out).with_context(|| format!("cannot remove {}", out.display()))?;
+        fs::remove_dir_all(out).with_context(|| format!("cannot remove {}", out.display()))?;
     }
     let mut all: Vec<String> = vec!["bench".into(), "--out".into(), format!("/out/{FILE}")];
     all.extend_from_slice(arguments);
@@ -51,7 +55,7 @@ fn guest(
         exact_clock: true,
         limit: LIMIT,
         arguments: all,
-        out: out.clone(),
+        out: out.to_path_buf(),
     };
     let printed = Arc::new(Mutex::new(Vec::new()));
     let ended = guest.run(workspace, Lines::err(started), &printed)?;

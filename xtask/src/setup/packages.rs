@@ -46,8 +46,7 @@ pub(crate) const PACKAGES: &[Package] = &[
     package("dnsperf", "dnsperf", "load in the guest"),
     package("python3", "/usr/bin/python3", "scripts in the guest"),
     package("bpftrace", "bpftrace", "second opinion on the kernel in the guest; a peer of `cargo xtask bench`"),
-    package("bpftool", "bpftool", "compiled kernel programs, which `cargo xtask bench` counts"),
-    package("binutils", "objdump", "instructions of compiled kernel programs"),
+    package("binutils", "objdump", "counts the instructions of compiled kernel programs in `cargo xtask bench`"),
 ];
 
 pub(super) fn missing() -> Vec<&'static Package> {

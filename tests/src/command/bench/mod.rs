@@ -4,9 +4,12 @@
 //! The same traffic runs under each watcher and under none; what a watcher adds
 //! is the difference, which is left to the reader of the lines.
 
+mod kernel_programs;
 mod line;
 mod machine;
+mod programs;
 mod row;
+mod start_up;
 mod traffic;
 mod watcher;
 
@@ -26,7 +29,7 @@ use crate::lab::Programs;
 /// What to measure.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Row to measure; all when not given. Repeatable.
+    /// Row or section to measure; all when not given. Repeatable.
     #[arg(long = "only", value_name = "NAME")]
     only: Vec<String>,
     /// Who watches besides nobody; repeatable.
@@ -37,28 +40,75 @@ pub struct Args {
     out: PathBuf,
 }
 
-/// Measure each row under each watcher.
-pub fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
-    let rows = row::choose(&args.only)?;
-    let mut lines = Lines::create(&args.out)?;
-    let start = Instant::now();
-    let machine = Machine::prepare()?;
-    for row in &rows {
-        lines.write(&Line::Row {
-            row: row.name,
-            about: row.about,
-            unit: row.unit,
-            less: row.less,
-        })?;
+/// What is measured apart from the rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Section {
+    /// How long attaching and detaching take.
+    StartUp,
+    /// What each kernel program is and costs.
+    Programs,
+}
+
+impl Section {
+    const ALL: [Self; 2] = [Self::StartUp, Self::Programs];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::StartUp => "start-up",
+            Self::Programs => "programs",
+        }
     }
-    for kind in [Kind::Nobody].iter().chain(&args.watchers) {
+}
+
+/// Measure each row under each watcher, then the sections.
+pub fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
+    let chosen = |section: &Section| {
+        args.only.is_empty() || args.only.iter().any(|name| name == section.as_str())
+    };
+    let sections: Vec<Section> = Section::ALL.into_iter().filter(chosen).collect();
+    let is_row = |name: &&String| Section::ALL.iter().all(|section| section.as_str() != *name);
+    let names: Vec<String> = args.only.iter().filter(is_row).cloned().collect();
+    let rows = match (args.only.is_empty(), names.is_empty()) {
+        (false, true) => Vec::new(),
+        _ => row::choose(&names)?,
+    };
+    let mut lines = Lines::create(&args.out)?;
+    let machine = Machine::prepare()?;
+    time_rows(&rows, &args.watchers, &machine, programs, &mut lines)?;
+    for section in sections {
+        println!("          {}", section.as_str());
+        match section {
+            Section::StartUp => start_up::measure(programs, &mut lines)?,
+            Section::Programs => {
+                let directory = args.out.parent().context("--out is in no directory")?;
+                programs::measure(&machine, programs, directory, &mut lines)?;
+            }
+        }
+    }
+    lines.write(&Line::End)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn time_rows(
+    rows: &[&Row],
+    watchers: &[Kind],
+    machine: &Machine,
+    programs: &Programs,
+    lines: &mut Lines,
+) -> Result<()> {
+    let start = Instant::now();
+    for row in rows {
+        let Row { name, about, unit, less, .. } = row;
+        lines.write(&Line::Row { row: name, about, unit, less: *less })?;
+    }
+    for kind in [Kind::Nobody].iter().chain(watchers).filter(|_| !rows.is_empty()) {
         let watcher = Watcher::start(*kind, programs)?;
         lines.write(&Line::Watcher { watcher: *kind, started: watcher.started() })?;
         for row in rows.iter().filter(|row| row.peers || !kind.is_peer()) {
-            let rounds = measure(row, &machine, &watcher)
+            let rounds = measure(row, machine, &watcher)
                 .with_context(|| format!("{} with {kind} watching", row.name))?;
             println!(
-                "{:6.1} s  {:<36} {:<10} {:8.1}",
+                "{:6.1} s  {:<38} {:<10} {:8.1}",
                 start.elapsed().as_secs_f64(),
                 row.name,
                 kind.to_string(),
@@ -69,8 +119,7 @@ pub fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
         let said = watcher.stop()?;
         lines.write(&Line::Stopped { watcher: *kind, said })?;
     }
-    lines.write(&Line::End)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// The rounds of one row.

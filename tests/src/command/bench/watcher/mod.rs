@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use nix::time::ClockId;
+use nix::unistd::Pid;
 use serde::Serialize;
 
 pub(super) use self::kind::Kind;
@@ -84,6 +85,11 @@ impl Watcher {
         self.started.clone()
     }
 
+    /// Its process, if there is one.
+    pub(super) fn process(&self) -> Option<Pid> {
+        self.process.as_ref().map(Process::pid)
+    }
+
     /// Processor time that its process has used, in user space and system calls.
     pub(super) fn processor_time(&self) -> Result<Duration> {
         let Some(process) = &self.process else { return Ok(Duration::ZERO) };
@@ -94,7 +100,7 @@ impl Watcher {
     /// Ends it; an error when it did not see the traffic. What it said last.
     pub(super) fn stop(self) -> Result<Vec<String>> {
         let Some(process) = self.process else { return Ok(Vec::new()) };
-        process.signal(Signal::SIGINT)?;
+        process.signal(if self.kind.is_peer() { Signal::SIGINT } else { Signal::SIGTERM })?;
         let said = process.finish_with_errors(AMPLE)?;
         self.kind.check(&said)?;
         Ok(said)
