@@ -19,6 +19,13 @@ pub(super) enum What {
     AttachedMilliseconds,
     /// From the signal to the end of the process.
     DetachedMilliseconds,
+    /// How often dnsprobe's process wakes up per second at 10,000 queries/s:
+    /// timers do that, queries must not.
+    WakeUps,
+    /// Resident memory with 250 pods.
+    ResidentMib,
+    /// Reading all counters of 250 pods and rendering them.
+    ReadMilliseconds,
 }
 
 const fn bar(what: What, at_most: f64) -> Bar {
@@ -34,6 +41,9 @@ pub(super) const ALL: &[Bar] = &[
     bar(What::Added("dropped-non-dns"), 250.0),
     bar(What::AttachedMilliseconds, 1500.0),
     bar(What::DetachedMilliseconds, 300.0),
+    bar(What::WakeUps, 20.0),
+    bar(What::ResidentMib, 30.0),
+    bar(What::ReadMilliseconds, 10.0),
 ];
 
 impl What {
@@ -43,6 +53,9 @@ impl What {
             Self::Added(row) => row,
             Self::AttachedMilliseconds => "attached-milliseconds",
             Self::DetachedMilliseconds => "detached-milliseconds",
+            Self::WakeUps => "wake-ups-per-second",
+            Self::ResidentMib => "resident-mib",
+            Self::ReadMilliseconds => "read-milliseconds",
         }
     }
 
@@ -51,7 +64,14 @@ impl What {
         match self {
             Self::Added(row) => row,
             Self::AttachedMilliseconds | Self::DetachedMilliseconds => "start-up",
+            Self::WakeUps | Self::ResidentMib | Self::ReadMilliseconds => "user-space",
         }
+    }
+
+    /// Whether other kernels are held against [`KERNEL`] in it. User space is
+    /// the same program everywhere.
+    pub(super) fn depends_on_kernel(self) -> bool {
+        self.measured_by() != "user-space"
     }
 }
 

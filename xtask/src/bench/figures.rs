@@ -157,6 +157,11 @@ pub(super) fn median(values: &[f64]) -> Option<f64> {
 }
 
 impl Row {
+    /// Whether anybody but dnsprobe was measured.
+    pub(super) fn has_peers(&self) -> bool {
+        Watcher::PEERS.iter().any(|peer| self.watcher(*peer).is_some())
+    }
+
     pub(super) fn watcher(&self, watcher: Watcher) -> Option<&Added> {
         self.watchers.iter().find(|added| added.watcher == watcher)
     }

@@ -7,6 +7,8 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use super::user_space::UserSpace;
+
 /// Who watched while traffic was timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -46,6 +48,7 @@ pub(super) enum Line {
     Stopped { watcher: Watcher, said: Vec<String> },
     Start(Start),
     Program(Program),
+    UserSpace(UserSpace),
     End,
 }
 

@@ -17,6 +17,7 @@ pub(super) fn text(report: &Report) -> String {
         }
         peers(kernel, &mut text);
         start_up(report, kernel, &mut text);
+        user_space(report, kernel, &mut text);
         programs(kernel, &mut text);
     }
     text
@@ -60,8 +61,7 @@ fn line(report: &Report, kernel: &Kernel, row: &Row, text: &mut String) {
 
 /// What others add to the same traffic.
 fn peers(kernel: &Kernel, text: &mut String) {
-    let compared = |row: &&Row| Watcher::PEERS.iter().any(|peer| row.watcher(*peer).is_some());
-    let mut rows = kernel.rows.iter().filter(compared).peekable();
+    let mut rows = kernel.rows.iter().filter(|row| row.has_peers()).peekable();
     if rows.peek().is_none() {
         return;
     }
@@ -105,6 +105,37 @@ fn start_up(report: &Report, kernel: &Kernel, text: &mut String) {
             number(judged.map(|judged| judged.at_most)),
             judged.map_or("", |judged| judged.verdict.as_str()),
         );
+    }
+}
+
+fn user_space(report: &Report, kernel: &Kernel, text: &mut String) {
+    if kernel.user_space.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        text,
+        "\n{:>5} {:>11} {:>9} {:>9} {:>9} {:>12} {:>14}",
+        "PODS", "WAKE-UPS/S", "AT 10 K/S", "MS/S", "AT 10 K/S", "RESIDENT MIB", "ALLOCATIONS/S"
+    );
+    for one in &kernel.user_space {
+        let _ = writeln!(
+            text,
+            "{:>5} {:>11.1} {:>9.1} {:>9.1} {:>9.1} {:>12.1} {:>14.0}",
+            one.pods,
+            one.idle_wake_ups_per_second,
+            one.wake_ups_per_second,
+            one.idle_ms(),
+            one.loaded_ms(),
+            one.resident_mib(),
+            one.allocations_per_second
+        );
+    }
+    for what in [What::WakeUps, What::ResidentMib, What::ReadMilliseconds] {
+        if let Some(judged) = report.bar(what.as_str(), &kernel.series) {
+            let (figure, at_most) = (number(judged.figure), number(Some(judged.at_most)));
+            let verdict = judged.verdict.as_str();
+            let _ = writeln!(text, "{:38} {figure:>9} {at_most:>36} {verdict:>9}", what.as_str());
+        }
     }
 }
 

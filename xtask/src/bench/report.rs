@@ -11,6 +11,7 @@ use super::figures::{self, Row};
 use super::line::{Line, Watcher};
 use super::programs::{self, Program};
 use super::start_up::{self, StartUp};
+use super::user_space::{self, UserSpace};
 use crate::source::Source;
 
 const SCHEMA: &str = "dnsprobe-performance/1";
@@ -38,6 +39,8 @@ pub(super) struct Kernel {
     pub(super) roles: Option<[u32; 2]>,
     pub(super) rows: Vec<Row>,
     pub(super) start_up: Option<StartUp>,
+    /// dnsprobe's own process, by the number of pods.
+    pub(super) user_space: Vec<UserSpace>,
     /// dnsprobe's kernel programs.
     pub(super) programs: Vec<Program>,
     /// What limits the comparison with others.
@@ -63,6 +66,7 @@ impl Kernel {
             roles,
             rows: figures::rows(lines),
             start_up: start_up::read(lines),
+            user_space: user_space::read(lines),
             programs: Vec::new(),
             notes: lines.iter().filter_map(note).collect(),
             failed: None,
@@ -85,7 +89,16 @@ impl Kernel {
             What::Added(row) => self.added(row),
             What::AttachedMilliseconds => self.start_up.map(|start| start.attached_ms),
             What::DetachedMilliseconds => self.start_up.map(|start| start.ended_ms),
+            What::WakeUps => {
+                self.user_space.iter().map(|one| one.wake_ups_per_second).reduce(f64::max)
+            }
+            What::ResidentMib => self.with_250_pods().map(UserSpace::resident_mib),
+            What::ReadMilliseconds => self.with_250_pods().map(UserSpace::idle_ms),
         }
+    }
+
+    fn with_250_pods(&self) -> Option<&UserSpace> {
+        self.user_space.iter().find(|one| one.pods == 250)
     }
 
     /// Whether some hook was missing, so that the figures are too good.
@@ -139,6 +152,8 @@ fn judge(kernels: &[Kernel], chosen: &[String]) -> Vec<Judged> {
         for kernel in kernels {
             let at_most = if kernel.series == bars::KERNEL {
                 Some(bar.at_most)
+            } else if !bar.what.depends_on_kernel() {
+                None
             } else {
                 reference
                     .and_then(|reference| reference.figure(bar.what))

@@ -24,6 +24,8 @@ pub(super) enum Line<'a> {
     Timing { row: &'a str, watcher: Kind, rounds: Vec<Round> },
     /// One start of dnsprobe, and its end.
     Start(Start),
+    /// Its own process.
+    UserSpace(UserSpace),
     /// One of its kernel programs.
     Program(Program),
     /// Everything was measured.
@@ -51,6 +53,21 @@ pub(super) struct Start {
     pub(super) ended_ns: u64,
     /// From the signal until the kernel had none of its programs any more.
     pub(super) freed_ns: u64,
+}
+
+/// dnsprobe's process with so many pods, idle and with traffic.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct UserSpace {
+    pub(super) pods: u32,
+    pub(super) queries_per_second: u32,
+    pub(super) idle_wake_ups_per_second: f64,
+    pub(super) wake_ups_per_second: f64,
+    /// Processor time per second: one reading, rendered, and four sweeps.
+    pub(super) idle_ns_per_second: u64,
+    pub(super) ns_per_second: u64,
+    pub(super) resident_bytes: u64,
+    /// Calls of the allocator, idle.
+    pub(super) allocations_per_second: f64,
 }
 
 /// A kernel program of dnsprobe after some traffic.

@@ -31,7 +31,7 @@ impl Machine {
         Namespace::Own.run(&format!("modprobe -a {MODULES}"))?;
         // More than is made here, so that no entry has to go early.
         Namespace::Own.sysctl(&["net/netfilter/nf_conntrack_max=1000000"])?;
-        become_a_pod(Path::new("/sys/fs/cgroup"))?;
+        become_a_pod()?;
         Ok(Self(()))
     }
 
@@ -57,8 +57,8 @@ impl Machine {
 /// Sockets belong to the cgroup of the process that makes them. In the root of
 /// the hierarchy dnsprobe tells processes apart by their command, which pods do
 /// not pay for.
-fn become_a_pod(cgroups: &Path) -> Result<()> {
-    let cgroup = cgroups.join(CART.cgroup());
+pub(super) fn become_a_pod() -> Result<()> {
+    let cgroup = Path::new("/sys/fs/cgroup").join(CART.cgroup());
     fs::create_dir_all(&cgroup)?;
     // "0" is the writing process itself.
     fs::write(cgroup.join("cgroup.procs"), "0")

@@ -11,6 +11,7 @@ mod programs;
 mod row;
 mod start_up;
 mod traffic;
+mod user_space;
 mod watcher;
 
 use std::path::PathBuf;
@@ -47,15 +48,18 @@ enum Section {
     StartUp,
     /// What each kernel program is and costs.
     Programs,
+    /// What its own process uses.
+    UserSpace,
 }
 
 impl Section {
-    const ALL: [Self; 2] = [Self::StartUp, Self::Programs];
+    const ALL: [Self; 3] = [Self::StartUp, Self::Programs, Self::UserSpace];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::StartUp => "start-up",
             Self::Programs => "programs",
+            Self::UserSpace => "user-space",
         }
     }
 }
@@ -79,6 +83,7 @@ pub fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
         println!("          {}", section.as_str());
         match section {
             Section::StartUp => start_up::measure(programs, &mut lines)?,
+            Section::UserSpace => user_space::measure(&machine, programs, &mut lines)?,
             Section::Programs => {
                 let directory = args.out.parent().context("--out is in no directory")?;
                 programs::measure(&machine, programs, directory, &mut lines)?;

@@ -8,6 +8,7 @@ mod tun;
 
 use anyhow::Result;
 
+pub(super) use self::messages::Messages;
 use self::ping_pong::PingPong;
 use self::remote::{ClientHere, Dropped, Flows, ServerHere};
 use self::tcp::Tcp;
