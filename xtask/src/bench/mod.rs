@@ -58,6 +58,7 @@ when a figure is over its bar or missing, or when not every hook was attached.")
 Examples:
   cargo xtask bench                           everything, half an hour on two processors
   cargo xtask bench --only dns-transaction    one row, in less than a minute
+  cargo xtask bench --native                  start and end on this machine's kernel
   cargo xtask bench --peers --only dns-transaction
   cargo xtask bench --kernel 5.10 --kernel 6.12 -o json")]
 pub(crate) struct Args {
@@ -73,6 +74,11 @@ pub(crate) struct Args {
     /// hooks that a DNS tool needs, a bpftrace script, tcpdump
     #[arg(long)]
     peers: bool,
+
+    /// Measure start and end on this machine's own kernel instead (needs root);
+    /// there are no bars for it
+    #[arg(long, conflicts_with_all = ["kernel", "only", "peers"])]
+    native: bool,
 
     /// What to print
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Output::Text)]
@@ -97,15 +103,19 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
         setup::prepare_if_needed(workspace)?;
         build::all(workspace, &build::Args::default())?;
     }
-    let whole = args.kernel.is_empty() && args.only.is_empty();
+    let whole = args.kernel.is_empty() && args.only.is_empty() && !args.native;
+    let source = Source::of(workspace, PAGES)?;
     let started = Instant::now();
     let mut kernels = Vec::new();
+    if args.native {
+        kernels.push(run::native(workspace));
+    }
     for series in series(args, whole) {
         let kernel = vm::find_kernel(workspace, &series)?;
         let arguments = arguments(args, whole, &series);
         kernels.push(run::kernel(workspace, &series, &kernel, &arguments, started));
     }
-    let report = Report::new(Source::of(workspace, PAGES)?, kernels, &args.only);
+    let report = Report::new(source, kernels, &args.only);
     let json = serde_json::to_string_pretty(&report)? + "\n";
     if whole {
         write(&workspace.root().join(PAGE), &markdown::page(&report))?;
@@ -127,7 +137,7 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
 /// A whole run has every kernel, the one with the bars first.
 fn series(args: &Args, whole: bool) -> Vec<String> {
     let mut series = args.kernel.clone();
-    if series.is_empty() {
+    if series.is_empty() && !args.native {
         series.push(bars::KERNEL.to_owned());
     }
     if whole {
@@ -184,6 +194,7 @@ mod tests {
             kernel: owned(kernel),
             only: owned(only),
             peers: false,
+            native: false,
             output: Output::Text,
             no_build: true,
         }

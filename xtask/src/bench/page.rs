@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::bars::What;
 use super::figures::{Added, Row};
 use super::line::Watcher;
-use super::report::{Kernel, Report};
+use super::report::{Kernel, NATIVE, Report};
 
 /// Per kernel a line per row.
 pub(super) fn text(report: &Report) -> String {
@@ -28,7 +28,8 @@ fn heading(kernel: &Kernel, text: &mut String) {
         .roles
         .map(|[attached, of]| format!(", dnsprobe with {attached} of {of} hook roles attached"))
         .unwrap_or_default();
-    let _ = writeln!(text, "Linux {}{roles}; guest instructions", kernel.release);
+    let clock = if kernel.series == NATIVE { "this machine's clock" } else { "guest instructions" };
+    let _ = writeln!(text, "Linux {}{roles}; {clock}", kernel.release);
     if let Some(why) = &kernel.failed {
         let _ = writeln!(text, "  no measurements: {why}");
     }

@@ -14,6 +14,9 @@ use super::start_up::{self, StartUp};
 use super::user_space::{self, UserSpace};
 use crate::source::Source;
 
+/// Instead of a series: this machine's own kernel and clock.
+pub(super) const NATIVE: &str = "native";
+
 const SCHEMA: &str = "dnsprobe-performance/1";
 
 /// The whole of `cargo xtask bench`.

@@ -3,15 +3,17 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
 use super::line::{self, Line};
-use super::report::Kernel;
+use super::report::{Kernel, NATIVE};
 use crate::lab_guest::{LabGuest, Lines};
 use crate::setup::GuestKernel;
+use crate::shell;
 use crate::vm::End;
 use crate::workspace::Workspace;
 
@@ -33,6 +35,23 @@ pub(super) fn kernel(
         Ok(kernel) => kernel,
         Err(error) => Kernel::failed(series, &kernel.release, format!("{error:#}")),
     }
+}
+
+/// Start and end on this machine's own kernel; in its own milliseconds.
+pub(super) fn native(workspace: &Workspace) -> Kernel {
+    let measured = on_this_machine(workspace);
+    measured.unwrap_or_else(|error| Kernel::failed(NATIVE, "unknown", format!("{error:#}")))
+}
+
+fn on_this_machine(workspace: &Workspace) -> Result<Kernel> {
+    ensure!(shell::is_root(), "--native needs root");
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let out = workspace.target().join("bench").join(NATIVE);
+    fs::create_dir_all(&out)?;
+    let file = out.join(FILE);
+    let mut command = Command::new(workspace.release_binary("lab"));
+    shell::output(command.args(["bench", "--native", "--out"]).arg(&file))?;
+    Kernel::new(NATIVE, release.trim(), &line::read(&file)?, &out)
 }
 
 fn guest(

@@ -36,6 +36,9 @@ pub struct Args {
     /// Who watches besides nobody; repeatable.
     #[arg(long = "watcher", value_enum, value_name = "NAME", default_value = "dnsprobe")]
     watchers: Vec<Kind>,
+    /// On the machine's own kernel, which is left as it is: only start-up.
+    #[arg(long, conflicts_with = "only")]
+    native: bool,
     /// File for one JSON object per measurement.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -66,6 +69,12 @@ impl Section {
 
 /// Measure each row under each watcher, then the sections.
 pub fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
+    let mut lines = Lines::create(&args.out)?;
+    if args.native {
+        start_up::measure(programs, &mut lines)?;
+        lines.write(&Line::End)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let chosen = |section: &Section| {
         args.only.is_empty() || args.only.iter().any(|name| name == section.as_str())
     };
@@ -76,7 +85,6 @@ pub fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
         (false, true) => Vec::new(),
         _ => row::choose(&names)?,
     };
-    let mut lines = Lines::create(&args.out)?;
     let machine = Machine::prepare()?;
     time_rows(&rows, &args.watchers, &machine, programs, &mut lines)?;
     for section in sections {
