@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use clap::CommandFactory;
 
 use crate::workspace::Workspace;
-use crate::{Cli, accuracy, build, shell};
+use crate::{Cli, accuracy, bench, build, shell};
 
 /// Where a page's text comes from.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +19,8 @@ enum Source {
     Dnsprobe(&'static str),
     /// The committed data of the last whole `cargo xtask accuracy`.
     Accuracy,
+    /// The committed data of the last whole `cargo xtask bench`.
+    Performance,
 }
 
 const PAGES: &[(&str, Source)] = &[
@@ -28,6 +30,7 @@ const PAGES: &[(&str, Source)] = &[
     ("docs/findings.md", Source::Dnsprobe("findings")),
     ("docs/hooks.md", Source::Dnsprobe("hooks")),
     ("docs/messages.md", Source::Dnsprobe("messages")),
+    ("docs/performance.md", Source::Performance),
     ("docs/xtask.md", Source::Xtask),
 ];
 
@@ -67,10 +70,15 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
 }
 
 /// Every page whose source is there: before the first whole run there is no
-/// table of accuracy.
+/// table of measurements.
 fn pages(workspace: &Workspace) -> impl Iterator<Item = &'static (&'static str, Source)> {
-    let has_table = accuracy::has_data(workspace);
-    PAGES.iter().filter(move |(_, source)| has_table || !matches!(source, Source::Accuracy))
+    let accuracy = accuracy::has_data(workspace);
+    let performance = bench::has_data(workspace);
+    PAGES.iter().filter(move |(_, source)| match source {
+        Source::Accuracy => accuracy,
+        Source::Performance => performance,
+        Source::Xtask | Source::Dnsprobe(_) => true,
+    })
 }
 
 /// An error that names each stale page and its first difference. Expects that
@@ -91,6 +99,7 @@ impl Source {
     fn text(self, workspace: &Workspace) -> Result<String> {
         match self {
             Self::Accuracy => accuracy::committed_page(workspace),
+            Self::Performance => bench::committed_page(workspace),
             Self::Xtask => Ok(xtask_page(&Cli::command())),
             Self::Dnsprobe(page) => shell::output(
                 Command::new(workspace.release_binary("dnsprobe")).args(["generate-docs", page]),

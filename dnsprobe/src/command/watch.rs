@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context;
 use dnsprobe_common::flow::Role;
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     time::{MissedTickBehavior, interval, sleep_until},
 };
 
@@ -104,6 +104,8 @@ struct Watch {
     events_lost: u64,
     started: Instant,
     window: Instant,
+    interrupt: Signal,
+    terminate: Signal,
 }
 
 impl Watch {
@@ -133,6 +135,10 @@ impl Watch {
             .collect();
         let engine = Engine::new(blindness(&session));
         let now = Instant::now();
+        // Before anybody is told that we watch: whoever waits for that may end
+        // us right then.
+        let interrupt = signal(SignalKind::interrupt())?;
+        let terminate = signal(SignalKind::terminate())?;
         let attached = session.attached();
         eprintln!(
             "dnsprobe: watching ({attached} of {} roles attached{})",
@@ -154,6 +160,8 @@ impl Watch {
             events_lost: 0,
             started: now,
             window: now,
+            interrupt,
+            terminate,
         })
     }
 
@@ -163,8 +171,6 @@ impl Watch {
         every: Option<Duration>,
         handler: &mut dyn Handler,
     ) -> anyhow::Result<()> {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
         let mut sweep = interval(SWEEP.min(options.lost_after));
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut tick = interval(every.unwrap_or(Duration::from_secs(3600)));
@@ -200,8 +206,8 @@ impl Watch {
                     settling = true;
                     end += options.lost_after + 2 * SWEEP;
                 }
-                _ = interrupt.recv() => break,
-                _ = terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
+                _ = self.terminate.recv() => break,
             }
             self.hand_over(handler)?;
         }

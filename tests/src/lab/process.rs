@@ -118,6 +118,17 @@ impl Process {
         timeout: Duration,
         codes: &[i32],
     ) -> Result<(Vec<String>, i32)> {
+        let code = self.wait_for_end(timeout, codes)?;
+        Ok((std::mem::take(&mut self.seen), code))
+    }
+
+    /// Wait until it ends by itself, with success; its standard error.
+    pub fn finish_with_errors(mut self, timeout: Duration) -> Result<Vec<String>> {
+        self.wait_for_end(timeout, &[0])?;
+        Ok(std::mem::take(&mut self.errors))
+    }
+
+    fn wait_for_end(&mut self, timeout: Duration, codes: &[i32]) -> Result<i32> {
         let deadline = Instant::now() + timeout;
         loop {
             match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -133,7 +144,7 @@ impl Process {
         let Some(code) = code else {
             bail!("{} failed ({status}){}", self.name, self.complaint());
         };
-        Ok((std::mem::take(&mut self.seen), code))
+        Ok(code)
     }
 
     /// Its standard input, when that is a pipe.

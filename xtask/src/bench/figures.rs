@@ -21,7 +21,7 @@ pub(super) struct Row {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Cost {
     pub(super) per_unit: f64,
-    /// Largest minus smallest round.
+    /// Between the typical round of the first half and of the second.
     pub(super) spread: f64,
     pub(super) units: u64,
 }
@@ -39,7 +39,7 @@ pub(super) struct Added {
     pub(super) spread: f64,
 }
 
-/// A sum over rounds, without and with the watcher's own time.
+/// A typical round, without and with the watcher's own time.
 #[derive(Debug, Clone, Copy)]
 struct Measured {
     cost: Cost,
@@ -106,6 +106,15 @@ fn difference(
 }
 
 impl Added {
+    /// What it is compared by: all that it adds. Of the floor only the programs
+    /// count, not the process that holds them.
+    pub(super) fn compared(&self) -> f64 {
+        match self.watcher {
+            Watcher::Floor => self.added_in_kernel,
+            _ => self.added,
+        }
+    }
+
     fn minus(self, other: &Self) -> Self {
         Self {
             added: self.added - other.added,
@@ -117,24 +126,42 @@ impl Added {
 }
 
 impl Measured {
+    /// The typical round and the watcher's average share: a round in which the
+    /// kernel did something unrelated (it does every few seconds) is no measure
+    /// of the traffic, and the watcher works in some rounds only.
     fn of(rounds: &[Round]) -> Option<Self> {
-        let sum = |part: fn(&Round) -> u64| rounds.iter().map(part).sum::<u64>();
-        let units = sum(|round| round.units);
-        if rounds.iter().any(|round| round.units == 0) || units == 0 {
+        let units = rounds.iter().map(|round| round.units).sum::<u64>();
+        if units == 0 || rounds.iter().any(|round| round.units == 0) {
             return None;
         }
-        let each = |round: &Round| round.elapsed_ns as f64 / round.units as f64;
-        let most = rounds.iter().map(each).fold(f64::MIN, f64::max);
-        let least = rounds.iter().map(each).fold(f64::MAX, f64::min);
-        let elapsed = sum(|round| round.elapsed_ns) as f64;
-        let watcher = sum(|round| round.watcher_ns) as f64;
-        let all = units as f64;
-        let cost = Cost { per_unit: elapsed / all, spread: most - least, units };
-        Some(Self { cost, in_kernel: (elapsed - watcher) / all })
+        let each: Vec<f64> = rounds.iter().map(Round::in_kernel).collect();
+        let (first, second) = each.split_at(each.len() / 2);
+        let spread = match (median(first), median(second)) {
+            (Some(first), Some(second)) => (first - second).abs(),
+            _ => 0.0,
+        };
+        let watcher = rounds.iter().map(|round| round.watcher_ns).sum::<u64>() as f64;
+        let in_kernel = median(&each)?;
+        let cost = Cost { per_unit: in_kernel + watcher / units as f64, spread, units };
+        Some(Self { cost, in_kernel })
     }
 }
 
+/// The middle of some values.
+pub(super) fn median(values: &[f64]) -> Option<f64> {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    let upper = *values.get(values.len() / 2)?;
+    let lower = *values.get((values.len() - 1) / 2)?;
+    Some((lower + upper) / 2.0)
+}
+
 impl Row {
+    /// Whether anybody but dnsprobe was measured.
+    pub(super) fn has_peers(&self) -> bool {
+        Watcher::PEERS.iter().any(|peer| self.watcher(*peer).is_some())
+    }
+
     pub(super) fn watcher(&self, watcher: Watcher) -> Option<&Added> {
         self.watchers.iter().find(|added| added.watcher == watcher)
     }
@@ -195,6 +222,15 @@ pub(super) mod tests {
         let added = rows[1].watcher(Watcher::Dnsprobe).unwrap();
         assert!((added.added - 30.0).abs() < 1e-9, "{added:?}");
         assert!((rows[1].baseline.unwrap().per_unit - 200.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_round_in_which_something_else_happened_does_not_count() {
+        let round = |elapsed_ns| Round { units: 10, elapsed_ns, watcher_ns: 0 };
+        let rounds = [round(1000), round(1000), round(9000), round(1010), round(1010)];
+        let measured = Measured::of(&rounds).unwrap();
+        assert!((measured.in_kernel - 101.0).abs() < 1e-9, "{measured:?}");
+        assert!((measured.cost.spread - 1.0).abs() < 1e-9, "{measured:?}");
     }
 
     #[test]

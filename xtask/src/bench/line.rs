@@ -7,12 +7,35 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use super::user_space::UserSpace;
+
 /// Who watched while traffic was timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Watcher {
     Nobody,
     Dnsprobe,
+    /// Empty programs where a DNS tool has to look.
+    Floor,
+    /// A latency histogram per cgroup in two lines.
+    Bpftrace,
+    /// A ring of capture files.
+    Tcpdump,
+}
+
+impl Watcher {
+    /// Those that dnsprobe is compared with.
+    pub(super) const PEERS: [Self; 3] = [Self::Floor, Self::Bpftrace, Self::Tcpdump];
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Nobody => "nobody",
+            Self::Dnsprobe => "dnsprobe",
+            Self::Floor => "floor",
+            Self::Bpftrace => "bpftrace",
+            Self::Tcpdump => "tcpdump",
+        }
+    }
 }
 
 /// One line.
@@ -22,6 +45,10 @@ pub(super) enum Line {
     Row(Row),
     Watcher { watcher: Watcher, started: Option<Started> },
     Timing(Timing),
+    Stopped { watcher: Watcher, said: Vec<String> },
+    Start(Start),
+    Program(Program),
+    UserSpace(UserSpace),
     End,
 }
 
@@ -59,6 +86,34 @@ pub(super) struct Round {
     pub(super) elapsed_ns: u64,
     /// Processor time of the watcher's own process within that.
     pub(super) watcher_ns: u64,
+}
+
+/// A start of dnsprobe and its end; nanoseconds.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub(super) struct Start {
+    /// Kernel programs it loaded.
+    pub(super) programs: usize,
+    pub(super) attached_ns: u64,
+    pub(super) ended_ns: u64,
+    pub(super) freed_ns: u64,
+}
+
+/// A kernel program of dnsprobe after some traffic.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Program {
+    pub(super) name: String,
+    pub(super) runs: u64,
+    pub(super) run_time_ns: u64,
+    pub(super) verified_instructions: Option<u32>,
+    /// File of its machine code.
+    pub(super) code: String,
+}
+
+impl Round {
+    /// Instructions per unit, without the watcher's own.
+    pub(super) fn in_kernel(&self) -> f64 {
+        self.elapsed_ns.saturating_sub(self.watcher_ns) as f64 / self.units as f64
+    }
 }
 
 /// Everything one guest wrote. An error when it did not get to its end.

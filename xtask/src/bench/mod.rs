@@ -4,22 +4,32 @@
 mod bars;
 mod figures;
 mod line;
+mod markdown;
 mod page;
+mod programs;
 mod report;
 mod run;
+mod start_up;
+mod user_space;
 
+use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 
+use self::line::Watcher;
 use self::report::Report;
+use crate::setup::every_series;
 use crate::source::Source;
 use crate::vm;
 use crate::workspace::Workspace;
 use crate::{build, setup};
 
+const PAGE: &str = "docs/performance.md";
+const DATA: &str = "docs/performance.json";
 const PAGES: &str = "docs/performance.*";
 
 /// Measure what watching costs, in guest instructions
@@ -33,21 +43,42 @@ on this machine changes a figure, and a repetition gives the same within a tenth
 of a percent. dnsprobe runs as a monitoring daemon would: every hook attached, \
 names not kept, one snapshot per second.
 
+Besides the rows there are the sections start-up (exec to all hooks attached, \
+SIGTERM to the end, guest milliseconds) and programs (dnsprobe's kernel programs: \
+runs and cost per run, instructions after compilation, verified instructions, \
+bytes of stack), and user-space (its process with 250 and 1,000 pods, idle and at \
+10,000 queries/s: wake-ups, work, memory).
+
+A whole run also measures other tools on the same traffic, and compares the other \
+kernels with 6.12; it writes docs/performance.md and docs/performance.json.
+
 Each figure stands beside its bar. The last line is the sum; the exit code is 1 \
 when a figure is over its bar or missing, or when not every hook was attached.")]
 #[command(after_help = "\
 Examples:
-  cargo xtask bench                           every row, on Linux 6.12
+  cargo xtask bench                           everything, half an hour on two processors
   cargo xtask bench --only dns-transaction    one row, in less than a minute
+  cargo xtask bench --native                  start and end on this machine's kernel
+  cargo xtask bench --peers --only dns-transaction
   cargo xtask bench --kernel 5.10 --kernel 6.12 -o json")]
 pub(crate) struct Args {
     /// Guest kernel, may be repeated; 6.12 when not given
     #[arg(long, value_name = "VERSION")]
     kernel: Vec<String>,
 
-    /// Only this row, may be repeated
+    /// Only this row or section, may be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+
+    /// Measure what others add to the same traffic, too: empty programs on the
+    /// hooks that a DNS tool needs, a bpftrace script, tcpdump
+    #[arg(long)]
+    peers: bool,
+
+    /// Measure start and end on this machine's own kernel instead (needs root);
+    /// there are no bars for it
+    #[arg(long, conflicts_with_all = ["kernel", "only", "peers"])]
+    native: bool,
 
     /// What to print
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Output::Text)]
@@ -72,30 +103,124 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
         setup::prepare_if_needed(workspace)?;
         build::all(workspace, &build::Args::default())?;
     }
-    let series = match args.kernel.as_slice() {
-        [] => vec![vm::DEFAULT_KERNEL.to_owned()],
-        chosen => chosen.to_vec(),
-    };
-    let mut arguments = Vec::new();
-    for name in &args.only {
-        arguments.extend(["--only".to_owned(), name.clone()]);
-    }
+    let whole = args.kernel.is_empty() && args.only.is_empty() && !args.native;
+    let source = Source::of(workspace, PAGES)?;
     let started = Instant::now();
     let mut kernels = Vec::new();
-    for series in &series {
-        let kernel = vm::find_kernel(workspace, series)?;
-        kernels.push(run::kernel(workspace, series, &kernel, &arguments, started));
+    if args.native {
+        kernels.push(run::native(workspace));
     }
-    let report = Report::new(Source::of(workspace, PAGES)?, kernels, &args.only);
+    for series in series(args, whole) {
+        let kernel = vm::find_kernel(workspace, &series)?;
+        let arguments = arguments(args, whole, &series);
+        kernels.push(run::kernel(workspace, &series, &kernel, &arguments, started));
+    }
+    let report = Report::new(source, kernels, &args.only);
+    let json = serde_json::to_string_pretty(&report)? + "\n";
+    if whole {
+        write(&workspace.root().join(PAGE), &markdown::page(&report))?;
+        write(&workspace.root().join(DATA), &json)?;
+    }
     match args.output {
         Output::Text => {
             print!("{}", page::text(&report));
             println!("{report}");
         }
         Output::Json => {
-            println!("{}", serde_json::to_string_pretty(&report)?);
+            print!("{json}");
             eprintln!("{report}");
         }
     }
     Ok(if report.right() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A whole run has every kernel, the one with the bars first.
+fn series(args: &Args, whole: bool) -> Vec<String> {
+    let mut series = args.kernel.clone();
+    if series.is_empty() && !args.native {
+        series.push(bars::KERNEL.to_owned());
+    }
+    if whole {
+        series.extend(every_series().into_iter().filter(|other| other != bars::KERNEL));
+    }
+    series
+}
+
+/// Arguments of `lab bench`. In a whole run the other kernels are only held
+/// against the first, in what there is a bar for.
+fn arguments(args: &Args, whole: bool, series: &str) -> Vec<String> {
+    let compared_only = whole && series != bars::KERNEL;
+    let mut only = args.only.clone();
+    if compared_only {
+        let compared = bars::ALL.iter().filter(|bar| bar.what.depends_on_kernel());
+        only.extend(compared.map(|bar| bar.what.measured_by().to_owned()));
+        only.dedup();
+    }
+    let mut watchers = vec![Watcher::Dnsprobe];
+    if args.peers || whole && !compared_only {
+        watchers.extend(Watcher::PEERS);
+    }
+    let only = only.into_iter().flat_map(|name| ["--only".to_owned(), name]);
+    let watchers = watchers
+        .into_iter()
+        .flat_map(|watcher| ["--watcher".to_owned(), watcher.as_str().to_owned()]);
+    only.chain(watchers).collect()
+}
+
+/// Whether a whole run was ever written down.
+pub(crate) fn has_data(workspace: &Workspace) -> bool {
+    workspace.root().join(DATA).exists()
+}
+
+/// The committed page, made from the committed data.
+pub(crate) fn committed_page(workspace: &Workspace) -> Result<String> {
+    let text =
+        fs::read_to_string(workspace.root().join(DATA)).with_context(|| format!("no {DATA}"))?;
+    let report: Report = serde_json::from_str(&text).with_context(|| DATA.to_owned())?;
+    Ok(markdown::page(&report))
+}
+
+fn write(file: &Path, text: &str) -> Result<()> {
+    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(kernel: &[&str], only: &[&str]) -> Args {
+        let owned = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect();
+        Args {
+            kernel: owned(kernel),
+            only: owned(only),
+            peers: false,
+            native: false,
+            output: Output::Text,
+            no_build: true,
+        }
+    }
+
+    #[test]
+    fn a_whole_run_compares_the_other_kernels_where_there_is_a_bar() {
+        let args = args(&[], &[]);
+        let series = series(&args, true);
+        assert_eq!(series[0], bars::KERNEL);
+        assert!(series.len() > 1);
+        let first = arguments(&args, true, &series[0]).join(" ");
+        assert_eq!(
+            first,
+            "--watcher dnsprobe --watcher floor --watcher bpftrace --watcher tcpdump"
+        );
+        let other = arguments(&args, true, &series[1]).join(" ");
+        assert!(other.starts_with("--only dns-transaction --only non-dns"), "{other}");
+        assert!(other.ends_with("--only start-up --watcher dnsprobe"), "{other}");
+    }
+
+    #[test]
+    fn one_row_is_measured_on_the_kernel_with_the_bars_and_nothing_else() {
+        let args = args(&[], &["dns-transaction"]);
+        assert_eq!(series(&args, false), [bars::KERNEL]);
+        let arguments = arguments(&args, false, bars::KERNEL).join(" ");
+        assert_eq!(arguments, "--only dns-transaction --watcher dnsprobe");
+    }
 }

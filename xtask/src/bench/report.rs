@@ -1,13 +1,21 @@
 //! Everything that was measured, held against the bars.
 
 use std::fmt;
+use std::path::Path;
 
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::bars::{self, Judged, Verdict};
+use super::bars::{self, Judged, Verdict, What};
 use super::figures::{self, Row};
 use super::line::{Line, Watcher};
+use super::programs::{self, Program};
+use super::start_up::{self, StartUp};
+use super::user_space::{self, UserSpace};
 use crate::source::Source;
+
+/// Instead of a series: this machine's own kernel and clock.
+pub(super) const NATIVE: &str = "native";
 
 const SCHEMA: &str = "dnsprobe-performance/1";
 
@@ -33,12 +41,24 @@ pub(super) struct Kernel {
     /// dnsprobe's hook roles in force, of those there are.
     pub(super) roles: Option<[u32; 2]>,
     pub(super) rows: Vec<Row>,
+    pub(super) start_up: Option<StartUp>,
+    /// dnsprobe's own process, by the number of pods.
+    pub(super) user_space: Vec<UserSpace>,
+    /// dnsprobe's kernel programs.
+    pub(super) programs: Vec<Program>,
+    /// What limits the comparison with others.
+    pub(super) notes: Vec<String>,
     /// Why there is nothing, if so.
     pub(super) failed: Option<String>,
 }
 
 impl Kernel {
-    pub(super) fn new(series: &str, release: &str, lines: &[Line]) -> Self {
+    /// `out`: where the guest left its files.
+    pub(super) fn new(series: &str, release: &str, lines: &[Line], out: &Path) -> Result<Self> {
+        Ok(Self { programs: programs::read(lines, out)?, ..Self::of(series, release, lines) })
+    }
+
+    fn of(series: &str, release: &str, lines: &[Line]) -> Self {
         let roles = lines.iter().find_map(|line| match line {
             Line::Watcher { watcher: Watcher::Dnsprobe, started } => started.as_ref()?.roles,
             _ => None,
@@ -48,12 +68,16 @@ impl Kernel {
             release: release.to_owned(),
             roles,
             rows: figures::rows(lines),
+            start_up: start_up::read(lines),
+            user_space: user_space::read(lines),
+            programs: Vec::new(),
+            notes: lines.iter().filter_map(note).collect(),
             failed: None,
         }
     }
 
     pub(super) fn failed(series: &str, release: &str, why: String) -> Self {
-        Self { failed: Some(why), ..Self::new(series, release, &[]) }
+        Self { failed: Some(why), ..Self::of(series, release, &[]) }
     }
 
     /// What dnsprobe adds to a row.
@@ -62,10 +86,35 @@ impl Kernel {
         Some(row.watcher(Watcher::Dnsprobe)?.added)
     }
 
+    /// What a bar is about.
+    fn figure(&self, what: What) -> Option<f64> {
+        match what {
+            What::Added(row) => self.added(row),
+            What::AttachedMilliseconds => self.start_up.map(|start| start.attached_ms),
+            What::DetachedMilliseconds => self.start_up.map(|start| start.ended_ms),
+            What::WakeUps => {
+                self.user_space.iter().map(|one| one.wake_ups_per_second).reduce(f64::max)
+            }
+            What::ResidentMib => self.with_250_pods().map(UserSpace::resident_mib),
+            What::ReadMilliseconds => self.with_250_pods().map(UserSpace::idle_ms),
+        }
+    }
+
+    fn with_250_pods(&self) -> Option<&UserSpace> {
+        self.user_space.iter().find(|one| one.pods == 250)
+    }
+
     /// Whether some hook was missing, so that the figures are too good.
     pub(super) fn is_partial(&self) -> bool {
         self.roles.is_some_and(|[attached, of]| attached < of)
     }
+}
+
+/// A capture that lost packets was cheaper than one that has them all.
+fn note(line: &Line) -> Option<String> {
+    let Line::Stopped { watcher, said } = line else { return None };
+    let dropped = said.iter().find(|line| line.contains("dropped by kernel"))?;
+    Some(format!("{} says: {}", watcher.as_str(), dropped.trim()))
 }
 
 impl Report {
@@ -99,20 +148,23 @@ impl Report {
 fn judge(kernels: &[Kernel], chosen: &[String]) -> Vec<Judged> {
     let reference = kernels.iter().find(|kernel| kernel.series == bars::KERNEL);
     let mut judged = Vec::new();
-    for bar in bars::ADDED {
-        if !chosen.is_empty() && !chosen.iter().any(|row| row == bar.row) {
+    for bar in bars::ALL {
+        if !chosen.is_empty() && !chosen.iter().any(|name| name == bar.what.measured_by()) {
             continue;
         }
         for kernel in kernels {
             let at_most = if kernel.series == bars::KERNEL {
                 Some(bar.at_most)
+            } else if !bar.what.depends_on_kernel() {
+                None
             } else {
                 reference
-                    .and_then(|reference| reference.added(bar.row))
-                    .map(|added| added * bars::OTHER_KERNELS)
+                    .and_then(|reference| reference.figure(bar.what))
+                    .map(|figure| figure * bars::OTHER_KERNELS)
             };
             if let Some(at_most) = at_most {
-                judged.push(Judged::new(bar.row, &kernel.series, at_most, kernel.added(bar.row)));
+                let figure = kernel.figure(bar.what);
+                judged.push(Judged::new(bar.what.as_str(), &kernel.series, at_most, figure));
             }
         }
     }
@@ -159,7 +211,7 @@ mod tests {
     }
 
     fn kernel(series: &str, row: &str, times: u64) -> Kernel {
-        let mut kernel = Kernel::new(series, "release", &lines());
+        let mut kernel = Kernel::of(series, "release", &lines());
         let added = kernel.rows[0].watchers[0];
         kernel.rows[0].name = row.to_owned();
         kernel.rows[0].watchers[0].added = added.added * times as f64;
@@ -209,6 +261,6 @@ mod tests {
     fn roles_come_from_the_watchers_line() {
         let started = Some(line::Started { roles: Some([17, 18]) });
         let lines = [Line::Watcher { watcher: Watcher::Dnsprobe, started }];
-        assert!(Kernel::new("6.12", "r", &lines).is_partial());
+        assert!(Kernel::of("6.12", "r", &lines).is_partial());
     }
 }

@@ -45,7 +45,8 @@ pub(crate) const PACKAGES: &[Package] = &[
     package("bind9-dnsutils", "dig", "dig in the guest"),
     package("dnsperf", "dnsperf", "load in the guest"),
     package("python3", "/usr/bin/python3", "scripts in the guest"),
-    package("bpftrace", "bpftrace", "second opinion on the kernel in the guest"),
+    package("bpftrace", "bpftrace", "second opinion on the kernel in the guest; a peer of `cargo xtask bench`"),
+    package("binutils", "objdump", "counts the instructions of compiled kernel programs in `cargo xtask bench`"),
 ];
 
 pub(super) fn missing() -> Vec<&'static Package> {

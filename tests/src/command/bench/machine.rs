@@ -7,12 +7,14 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::row::Netfilter;
+use super::traffic::DROPPED_PORT;
 use crate::lab::cast::CART;
 use crate::lab::shell::Namespace;
 use crate::lab::undo::Undo;
 
 /// What dnsprobe can hook, and what the traffic needs.
-const MODULES: &str = "nf_conntrack nf_conntrack_netlink nf_nat nf_tables nft_ct ip_vs ip_vs_rr";
+const MODULES: &str =
+    "nf_conntrack nf_conntrack_netlink nf_nat nf_tables nft_ct ip_vs ip_vs_rr tun";
 
 /// A rule that any node has: it makes conntrack look at every packet.
 const CONNTRACK: &str = "add table ip bench\n\
@@ -27,26 +29,36 @@ impl Machine {
     /// Changes the machine it runs on.
     pub(super) fn prepare() -> Result<Self> {
         Namespace::Own.run(&format!("modprobe -a {MODULES}"))?;
-        become_a_pod(Path::new("/sys/fs/cgroup"))?;
+        // More than is made here, so that no entry has to go early.
+        Namespace::Own.sysctl(&["net/netfilter/nf_conntrack_max=1000000"])?;
+        become_a_pod()?;
         Ok(Self(()))
     }
 
-    /// Puts rules in force until the guard goes.
-    pub(super) fn netfilter(&self, netfilter: Netfilter) -> Result<Option<Undo>> {
-        if netfilter == Netfilter::Idle {
-            return Ok(None);
-        }
-        let undo = Undo::later("nft delete table ip bench");
-        Namespace::Own.run_with_input("nft -f -", CONNTRACK)?;
-        Ok(Some(undo))
+    /// Puts rules in force until the guards go.
+    pub(super) fn netfilter(&self, netfilter: Netfilter) -> Result<Vec<Undo>> {
+        let dropping;
+        let rules = match netfilter {
+            Netfilter::Idle => return Ok(Vec::new()),
+            Netfilter::Conntrack => CONNTRACK,
+            Netfilter::Dropping => {
+                dropping =
+                    format!("{CONNTRACK}add rule ip bench input udp dport {DROPPED_PORT} drop\n");
+                &dropping
+            }
+        };
+        // The last one is dropped last.
+        let undo = vec![Undo::later("nft delete table ip bench"), Undo::later("conntrack -F")];
+        Namespace::Own.run_with_input("nft -f -", rules)?;
+        Ok(undo)
     }
 }
 
 /// Sockets belong to the cgroup of the process that makes them. In the root of
 /// the hierarchy dnsprobe tells processes apart by their command, which pods do
 /// not pay for.
-fn become_a_pod(cgroups: &Path) -> Result<()> {
-    let cgroup = cgroups.join(CART.cgroup());
+pub(super) fn become_a_pod() -> Result<()> {
+    let cgroup = Path::new("/sys/fs/cgroup").join(CART.cgroup());
     fs::create_dir_all(&cgroup)?;
     // "0" is the writing process itself.
     fs::write(cgroup.join("cgroup.procs"), "0")

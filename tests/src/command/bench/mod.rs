@@ -4,17 +4,21 @@
 //! The same traffic runs under each watcher and under none; what a watcher adds
 //! is the difference, which is left to the reader of the lines.
 
+mod kernel_programs;
 mod line;
 mod machine;
+mod programs;
 mod row;
+mod start_up;
 mod traffic;
+mod user_space;
 mod watcher;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use self::line::{Line, Lines, Round};
 use self::machine::Machine;
@@ -26,39 +30,98 @@ use crate::lab::Programs;
 /// What to measure.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Row to measure; all when not given. Repeatable.
+    /// Row or section to measure; all when not given. Repeatable.
     #[arg(long = "only", value_name = "NAME")]
     only: Vec<String>,
     /// Who watches besides nobody; repeatable.
     #[arg(long = "watcher", value_enum, value_name = "NAME", default_value = "dnsprobe")]
     watchers: Vec<Kind>,
+    /// On the machine's own kernel, which is left as it is: only start-up.
+    #[arg(long, conflicts_with = "only")]
+    native: bool,
     /// File for one JSON object per measurement.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
 
-/// Measure each row under each watcher.
-pub fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
-    let rows = choose(&args.only)?;
-    let mut lines = Lines::create(&args.out)?;
-    let start = Instant::now();
-    let machine = Machine::prepare()?;
-    for row in &rows {
-        lines.write(&Line::Row {
-            row: row.name,
-            about: row.about,
-            unit: row.unit,
-            less: row.less,
-        })?;
+/// What is measured apart from the rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Section {
+    /// How long attaching and detaching take.
+    StartUp,
+    /// What each kernel program is and costs.
+    Programs,
+    /// What its own process uses.
+    UserSpace,
+}
+
+impl Section {
+    const ALL: [Self; 3] = [Self::StartUp, Self::Programs, Self::UserSpace];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::StartUp => "start-up",
+            Self::Programs => "programs",
+            Self::UserSpace => "user-space",
+        }
     }
-    for kind in [Kind::Nobody].iter().chain(&args.watchers) {
-        let mut watcher = Watcher::start(*kind, programs)?;
+}
+
+/// Measure each row under each watcher, then the sections.
+pub fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
+    let mut lines = Lines::create(&args.out)?;
+    if args.native {
+        start_up::measure(programs, &mut lines)?;
+        lines.write(&Line::End)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let chosen = |section: &Section| {
+        args.only.is_empty() || args.only.iter().any(|name| name == section.as_str())
+    };
+    let sections: Vec<Section> = Section::ALL.into_iter().filter(chosen).collect();
+    let is_row = |name: &&String| Section::ALL.iter().all(|section| section.as_str() != *name);
+    let names: Vec<String> = args.only.iter().filter(is_row).cloned().collect();
+    let rows = match (args.only.is_empty(), names.is_empty()) {
+        (false, true) => Vec::new(),
+        _ => row::choose(&names)?,
+    };
+    let machine = Machine::prepare()?;
+    time_rows(&rows, &args.watchers, &machine, programs, &mut lines)?;
+    for section in sections {
+        println!("          {}", section.as_str());
+        match section {
+            Section::StartUp => start_up::measure(programs, &mut lines)?,
+            Section::UserSpace => user_space::measure(&machine, programs, &mut lines)?,
+            Section::Programs => {
+                let directory = args.out.parent().context("--out is in no directory")?;
+                programs::measure(&machine, programs, directory, &mut lines)?;
+            }
+        }
+    }
+    lines.write(&Line::End)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn time_rows(
+    rows: &[&Row],
+    watchers: &[Kind],
+    machine: &Machine,
+    programs: &Programs,
+    lines: &mut Lines,
+) -> Result<()> {
+    let start = Instant::now();
+    for row in rows {
+        let Row { name, about, unit, less, .. } = row;
+        lines.write(&Line::Row { row: name, about, unit, less: *less })?;
+    }
+    for kind in [Kind::Nobody].iter().chain(watchers).filter(|_| !rows.is_empty()) {
+        let watcher = Watcher::start(*kind, programs)?;
         lines.write(&Line::Watcher { watcher: *kind, started: watcher.started() })?;
-        for row in &rows {
-            let rounds = measure(row, &machine, &watcher)
+        for row in rows.iter().filter(|row| row.peers || !kind.is_peer()) {
+            let rounds = measure(row, machine, &watcher)
                 .with_context(|| format!("{} with {kind} watching", row.name))?;
             println!(
-                "{:6.1} s  {:<36} {:<10} {:8.1}",
+                "{:6.1} s  {:<38} {:<10} {:8.1}",
                 start.elapsed().as_secs_f64(),
                 row.name,
                 kind.to_string(),
@@ -66,10 +129,10 @@ pub fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
             );
             lines.write(&Line::Timing { row: row.name, watcher: *kind, rounds })?;
         }
-        watcher.stop()?;
+        let said = watcher.stop()?;
+        lines.write(&Line::Stopped { watcher: *kind, said })?;
     }
-    lines.write(&Line::End)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// The rounds of one row.
@@ -79,12 +142,12 @@ fn measure(row: &Row, machine: &Machine, watcher: &Watcher) -> Result<Vec<Round>
     for _ in 0..row.sampling.warm_up {
         traffic.once()?;
     }
-    (0..row.sampling.rounds).map(|_| round(traffic.as_mut(), &row.sampling, watcher)).collect()
+    (0..Sampling::ROUNDS).map(|_| round(traffic.as_mut(), &row.sampling, watcher)).collect()
 }
 
-/// Units of traffic until the round is long enough, and who took how much time.
+/// Traffic until the round is long enough, and who took how much time.
 fn round(traffic: &mut dyn Traffic, sampling: &Sampling, watcher: &Watcher) -> Result<Round> {
-    /// Units between two looks at the clock.
+    /// Repetitions between two looks at the clock.
     const BATCH: u64 = 100;
     let watcher_before = watcher.processor_time()?;
     let start = Instant::now();
@@ -93,7 +156,7 @@ fn round(traffic: &mut dyn Traffic, sampling: &Sampling, watcher: &Watcher) -> R
         for _ in 0..BATCH {
             traffic.once()?;
         }
-        units += BATCH;
+        units += BATCH * traffic.units();
         let elapsed = start.elapsed();
         if sampling.is_enough(units, elapsed) {
             break elapsed;
@@ -105,13 +168,4 @@ fn round(traffic: &mut dyn Traffic, sampling: &Sampling, watcher: &Watcher) -> R
 
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn choose(names: &[String]) -> Result<Vec<&'static Row>> {
-    for name in names {
-        let known = row::ALL.iter().any(|row| row.name == name);
-        ensure!(known, "there is no row {name} to measure");
-    }
-    let wanted = |row: &&Row| names.is_empty() || names.iter().any(|name| name == row.name);
-    Ok(row::ALL.iter().filter(wanted).collect())
 }

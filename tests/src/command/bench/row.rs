@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-use super::traffic::{self, Traffic};
+use super::traffic::{self, DNS_PORT, OTHER_PORT, Traffic};
 
 /// A kind of traffic to time.
 pub(super) struct Row {
@@ -15,6 +15,8 @@ pub(super) struct Row {
     pub(super) unit: &'static str,
     /// The row whose added cost is not this one's.
     pub(super) less: Option<&'static str>,
+    /// Whether it is measured under dnsprobe's peers, too.
+    pub(super) peers: bool,
     pub(super) netfilter: Netfilter,
     pub(super) sampling: Sampling,
     pub(super) traffic: fn() -> Result<Box<dyn Traffic>>,
@@ -28,76 +30,150 @@ pub(super) enum Netfilter {
     /// One rule that asks for the state of the connection: conntrack sees every
     /// packet.
     Conntrack,
+    /// The same, and one that drops what comes to a certain port.
+    Dropping,
 }
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sampling {
-    /// Units before the first round.
+    /// Repetitions before the first round.
     pub(super) warm_up: u32,
-    pub(super) rounds: u32,
     length: Length,
 }
 
 /// How long a round is.
 #[derive(Clone, Copy, Debug)]
 enum Length {
-    /// At least this long. A whole second holds as much of a watcher's periodic
-    /// work as any other.
+    /// At least this long.
     Time(Duration),
+    /// So many units.
+    Units(u64),
 }
 
 impl Sampling {
-    const fn seconds(rounds: u32) -> Self {
-        Self { warm_up: 2000, rounds, length: Length::Time(Duration::from_secs(1)) }
-    }
+    /// Even, so that one half can be held against the other.
+    pub(super) const ROUNDS: u32 = 16;
 
-    pub(super) fn is_enough(&self, _units: u64, elapsed: Duration) -> bool {
+    /// Two seconds in all: whole seconds hold as much of a watcher's periodic
+    /// work as any others.
+    const LONG: Self = Self { warm_up: 2000, length: Length::Time(Duration::from_millis(125)) };
+    /// For traffic that leaves something behind.
+    const FEW: Self = Self { warm_up: 1000, length: Length::Units(3500) };
+
+    pub(super) fn is_enough(&self, units: u64, elapsed: Duration) -> bool {
         match self.length {
             Length::Time(time) => elapsed >= time,
+            Length::Units(least) => units >= least,
         }
     }
 }
+
+const TRANSACTION: Row = Row {
+    name: "",
+    about: "",
+    unit: "transaction",
+    less: None,
+    peers: false,
+    netfilter: Netfilter::Conntrack,
+    sampling: Sampling::LONG,
+    traffic: || traffic::ping_pong(DNS_PORT),
+};
 
 /// Every row, in the order they are measured and shown.
 pub(super) const ALL: &[Row] = &[
     Row {
         name: "dns-transaction",
+        peers: true,
         about: "query and answer over loopback, client and server on this node, conntrack in use",
-        unit: "transaction",
-        less: None,
-        netfilter: Netfilter::Conntrack,
-        sampling: Sampling::seconds(2),
-        traffic: || traffic::ping_pong(traffic::DNS_PORT),
+        ..TRANSACTION
     },
     Row {
         name: "dns-transaction-without-conntrack",
+        peers: true,
         about: "the same, conntrack not in use",
-        unit: "transaction",
-        less: None,
         netfilter: Netfilter::Idle,
-        sampling: Sampling::seconds(2),
-        traffic: || traffic::ping_pong(traffic::DNS_PORT),
+        ..TRANSACTION
+    },
+    Row {
+        name: "dns-client-only",
+        about: "query and answer through a device, the server on another node",
+        traffic: || traffic::client_here(DNS_PORT),
+        ..TRANSACTION
+    },
+    Row {
+        name: "dns-server-only",
+        about: "query and answer through a device, the client on another node",
+        traffic: || traffic::server_here(DNS_PORT),
+        ..TRANSACTION
     },
     Row {
         name: "non-dns-transaction",
-        about: "the same packets on another port, conntrack in use",
-        unit: "transaction",
-        less: None,
-        netfilter: Netfilter::Conntrack,
-        sampling: Sampling::seconds(2),
-        traffic: || traffic::ping_pong(traffic::OTHER_PORT),
+        peers: true,
+        about: "as dns-transaction on another port: two packets, four socket operations",
+        traffic: || traffic::ping_pong(OTHER_PORT),
+        ..TRANSACTION
     },
     Row {
         name: "non-dns-transaction-without-conntrack",
+        peers: true,
         about: "the same, conntrack not in use",
-        unit: "transaction",
-        less: None,
         netfilter: Netfilter::Idle,
-        sampling: Sampling::seconds(2),
-        traffic: || traffic::ping_pong(traffic::OTHER_PORT),
+        traffic: || traffic::ping_pong(OTHER_PORT),
+        ..TRANSACTION
+    },
+    Row {
+        name: "non-dns-server-only",
+        about: "as dns-server-only on another port",
+        traffic: || traffic::server_here(OTHER_PORT),
+        ..TRANSACTION
+    },
+    Row {
+        name: "conntrack-new-dns",
+        about: "dns-server-only, each query a new entry; less dns-server-only",
+        unit: "new entry",
+        less: Some("dns-server-only"),
+        sampling: Sampling::FEW,
+        traffic: || traffic::server_here_new_flows(DNS_PORT),
+        ..TRANSACTION
+    },
+    Row {
+        name: "conntrack-new-other",
+        about: "non-dns-server-only, each packet in a new entry; less non-dns-server-only",
+        unit: "new entry",
+        less: Some("non-dns-server-only"),
+        sampling: Sampling::FEW,
+        traffic: || traffic::server_here_new_flows(OTHER_PORT),
+        ..TRANSACTION
+    },
+    Row {
+        name: "dropped-non-dns",
+        about: "a packet that comes in on a device and is dropped by a rule, not to port 53",
+        unit: "packet",
+        netfilter: Netfilter::Dropping,
+        traffic: traffic::dropped,
+        ..TRANSACTION
+    },
+    Row {
+        name: "tcp-segment",
+        about: "a small segment over loopback, conntrack in use",
+        unit: "segment",
+        traffic: || traffic::tcp(OTHER_PORT),
+        ..TRANSACTION
     },
 ];
+
+/// These rows and those they build on; all when no name is given.
+pub(super) fn choose(names: &[String]) -> Result<Vec<&'static Row>> {
+    let find = |name: &str| ALL.iter().find(|row| row.name == name);
+    let mut wanted: Vec<&str> = Vec::new();
+    for name in names {
+        let row = find(name).with_context(|| format!("there is no row {name} to measure"))?;
+        wanted.push(row.name);
+        wanted.extend(row.less);
+    }
+    Ok(ALL.iter().filter(|row| wanted.is_empty() || wanted.contains(&row.name)).collect())
+}
 
 #[cfg(test)]
 mod tests {
@@ -109,5 +185,14 @@ mod tests {
             assert!(ALL[..index].iter().all(|other| other.name != row.name), "{}", row.name);
             assert!(row.name.chars().all(|c| c.is_ascii_lowercase() || c == '-'), "{}", row.name);
         }
+    }
+
+    #[test]
+    fn what_a_row_builds_on_is_measured_too_and_before() {
+        let rows = choose(&["conntrack-new-dns".into()]).unwrap();
+        let names: Vec<&str> = rows.iter().map(|row| row.name).collect();
+        assert_eq!(names, ["dns-server-only", "conntrack-new-dns"]);
+        assert_eq!(choose(&[]).unwrap().len(), ALL.len());
+        assert!(choose(&["x".into()]).is_err());
     }
 }

@@ -8,14 +8,14 @@ use crate::lab::server;
 
 /// Both messages, with the id of the current transaction.
 #[derive(Debug)]
-pub(super) struct Messages {
-    pub(super) query: Vec<u8>,
-    pub(super) answer: Vec<u8>,
+pub(in super::super) struct Messages {
+    pub(in super::super) query: Vec<u8>,
+    pub(in super::super) answer: Vec<u8>,
     id: u16,
 }
 
 impl Messages {
-    pub(super) fn new() -> Result<Self> {
+    pub(in super::super) fn new() -> Result<Self> {
         let query = message::query(0, server::NAME, QueryType::A, None)?;
         let mut answer = query.clone();
         answer[2] = 0x81; // a response, recursion desired
@@ -27,10 +27,15 @@ impl Messages {
         Ok(Self { query, answer, id: 0 })
     }
 
+    /// The current id.
+    pub(super) const fn id(&self) -> [u8; 2] {
+        self.id.to_be_bytes()
+    }
+
     /// On to the next id.
-    pub(super) fn next(&mut self) {
+    pub(in super::super) fn next(&mut self) {
         self.id = self.id.wrapping_add(1);
-        let id = self.id.to_be_bytes();
+        let id = self.id();
         self.query[..2].copy_from_slice(&id);
         self.answer[..2].copy_from_slice(&id);
     }

@@ -1,29 +1,21 @@
 //! Who watches while traffic is timed.
 
-use std::fmt;
+mod kind;
+
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
+use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use clap::ValueEnum;
+use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use nix::time::ClockId;
+use nix::unistd::Pid;
 use serde::Serialize;
 
+pub(super) use self::kind::Kind;
 use crate::lab::Programs;
 use crate::lab::process::{AMPLE, Process};
-
-/// Which watcher.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Kind {
-    /// None: what traffic costs by itself.
-    Nobody,
-    /// dnsprobe as a monitoring daemon would run: everything attached, nothing
-    /// traced.
-    Dnsprobe,
-}
 
 /// What a watcher said of itself when it was ready.
 #[derive(Clone, Debug, Serialize)]
@@ -37,32 +29,19 @@ pub(super) struct Started {
 /// A watcher at work.
 #[derive(Debug)]
 pub(super) struct Watcher {
+    kind: Kind,
     process: Option<Process>,
     started: Option<Started>,
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Nobody => "nobody",
-            Self::Dnsprobe => "dnsprobe",
-        })
-    }
 }
 
 impl Watcher {
     /// Starts it and waits until it watches.
     pub(super) fn start(kind: Kind, programs: &Programs) -> Result<Self> {
-        let (mut command, ready) = match kind {
-            Kind::Nobody => return Ok(Self { process: None, started: None }),
-            Kind::Dnsprobe => {
-                // A guest reads it from outside, which is not what is measured.
-                fs::read(&programs.dnsprobe)?;
-                let mut command = Command::new(&programs.dnsprobe);
-                command.args(["top", "--without-names", "-o", "json", "--interval", "1s"]);
-                (command, "dnsprobe: watching")
-            }
+        let Some((mut command, ready)) = kind.command(programs) else {
+            return Ok(Self { kind, process: None, started: None });
         };
+        // A guest reads it from outside, which is not what is measured.
+        fs::read(&programs.dnsprobe)?;
         // Nobody reads what it prints: that would be work of ours on the same
         // processor.
         let child = command
@@ -75,12 +54,40 @@ impl Watcher {
         let line = process.wait_for(ready, AMPLE)?;
         let roles = roles(&line);
         ensure!(kind != Kind::Dnsprobe || roles.is_some(), "dnsprobe says {line:?}");
-        Ok(Self { process: Some(process), started: Some(Started { line, roles }) })
+        let started = Some(Started { line, roles });
+        let watcher = Self { kind, process: Some(process), started };
+        if kind.is_peer() {
+            watcher.settle()?;
+        }
+        Ok(watcher)
     }
+
+    /// Waits until its process has nothing to do but look around now and then.
+    fn settle(&self) -> Result<()> {
+        const PATIENCE: u32 = 60;
+        let mut before = self.processor_time()?;
+        for _ in 0..PATIENCE {
+            sleep(Self::PAUSE);
+            let now = self.processor_time()?;
+            if now - before < Self::PAUSE / 50 {
+                return Ok(());
+            }
+            before = now;
+        }
+        bail!("{} is still busy after {PATIENCE} s", self.kind)
+    }
+
+    /// Long beyond any pause between two steps of starting.
+    const PAUSE: Duration = Duration::from_secs(1);
 
     /// What it said when it was ready.
     pub(super) fn started(&self) -> Option<Started> {
         self.started.clone()
+    }
+
+    /// Its process, if there is one.
+    pub(super) fn process(&self) -> Option<Pid> {
+        self.process.as_ref().map(Process::pid)
     }
 
     /// Processor time that its process has used, in user space and system calls.
@@ -90,11 +97,13 @@ impl Watcher {
         Ok(Duration::from(clock.now()?))
     }
 
-    /// Ends it.
-    pub(super) fn stop(&mut self) -> Result<()> {
-        let Some(process) = self.process.take() else { return Ok(()) };
-        process.signal(Signal::SIGTERM)?;
-        process.finish(AMPLE).map(drop)
+    /// Ends it; an error when it did not see the traffic. What it said last.
+    pub(super) fn stop(self) -> Result<Vec<String>> {
+        let Some(process) = self.process else { return Ok(Vec::new()) };
+        process.signal(if self.kind.is_peer() { Signal::SIGINT } else { Signal::SIGTERM })?;
+        let said = process.finish_with_errors(AMPLE)?;
+        self.kind.check(&said)?;
+        Ok(said)
     }
 }
 
