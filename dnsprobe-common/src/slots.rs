@@ -31,8 +31,9 @@ pub struct Slot {
     pub endings: u32,
     /// Which query; all zero while free.
     pub key: QueryKey,
-    /// Padding, zero.
-    pub pad: u32,
+    /// Which of its group this slot is, once it was used: read from memory, so that
+    /// the verifier does not go on from a look-up once for each slot.
+    pub way: u32,
     /// The query.
     pub query: InFlight,
 }

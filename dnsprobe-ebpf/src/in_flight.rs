@@ -1,7 +1,10 @@
 //! The queries in flight; how slots are shared is told in
 //! `dnsprobe_common::slots`.
 
-use core::ptr::{read_volatile, write_volatile};
+use core::{
+    mem::offset_of,
+    ptr::{read_volatile, write_volatile},
+};
 
 use aya_ebpf::{bindings::BPF_F_MMAPABLE, macros::map, maps::Array};
 use dnsprobe_common::{
@@ -65,8 +68,10 @@ pub(crate) fn find(key: &QueryKey) -> Option<Entry> {
         // SAFETY: a live map value.
         unsafe {
             let slot = slot(group, way);
-            if is_same(&raw const (*slot).key, key) {
-                return Some(Entry(slot));
+            if differs_first(&raw const (*slot).key, key) == 0
+                && differs_then(&raw const (*slot).key, key) == 0
+            {
+                return Some(any(group, slot));
             }
         }
         way += 1;
@@ -74,28 +79,61 @@ pub(crate) fn find(key: &QueryKey) -> Option<Entry> {
     None
 }
 
-/// Compares what differs first.
+/// The same slot, for the verifier any of its group.
+///
+/// # Safety
+/// `slot` is a slot of `group`, which is a live map value.
+#[inline(always)]
+unsafe fn any(group: *mut Group, found: *mut Slot) -> Entry {
+    const { assert!(WAYS.is_power_of_two()) };
+    // SAFETY: see above; the mask keeps it in the group.
+    unsafe {
+        let way = read_volatile(&raw const (*found).way) as usize & (WAYS - 1);
+        Entry(slot(group, way))
+    }
+}
+
+/// Not 0 when the keys differ in what differs most: ports, id, role, transport.
+/// Without branches between the words, of which the verifier would follow each.
 ///
 /// # Safety
 /// `stored` points into a live map value.
 #[inline(always)]
-unsafe fn is_same(stored: *const QueryKey, key: &QueryKey) -> bool {
+unsafe fn differs_first(stored: *const QueryKey, key: &QueryKey) -> u32 {
+    // SAFETY: see above.
+    unsafe { differs(stored, key, PORTS) | differs(stored, key, PORTS + 1) }
+}
+
+/// Not 0 when the keys differ in their addresses or network namespace.
+///
+/// # Safety
+/// `stored` points into a live map value.
+#[inline(always)]
+unsafe fn differs_then(stored: *const QueryKey, key: &QueryKey) -> u32 {
+    let mut difference = 0;
+    let mut word = 0;
+    while word < WORDS {
+        if word != PORTS && word != PORTS + 1 {
+            // SAFETY: see above.
+            difference |= unsafe { differs(stored, key, word) };
+        }
+        word += 1;
+    }
+    difference
+}
+
+/// The words of a key, and the first of the two with the ports and what follows.
+const WORDS: usize = size_of::<QueryKey>() / 4;
+const PORTS: usize = offset_of!(QueryKey, client_port) / 4;
+
+/// # Safety
+/// `stored` points into a live map value; `word` is below `WORDS`.
+#[inline(always)]
+unsafe fn differs(stored: *const QueryKey, key: &QueryKey, word: usize) -> u32 {
+    const { assert!(size_of::<QueryKey>().is_multiple_of(4) && align_of::<QueryKey>() == 4) };
     // SAFETY: see above.
     unsafe {
-        (*stored).client_port == key.client_port
-            && (*stored).id == key.id
-            && (*stored).server_port == key.server_port
-            && (*stored).role == key.role
-            && (*stored).transport == key.transport
-            && (*stored).client[3] == key.client[3]
-            && (*stored).server[3] == key.server[3]
-            && (*stored).netns == key.netns
-            && (*stored).client[2] == key.client[2]
-            && (*stored).client[1] == key.client[1]
-            && (*stored).client[0] == key.client[0]
-            && (*stored).server[2] == key.server[2]
-            && (*stored).server[1] == key.server[1]
-            && (*stored).server[0] == key.server[0]
+        read_volatile(stored.cast::<u32>().add(word)) ^ *(&raw const *key).cast::<u32>().add(word)
     }
 }
 
@@ -115,8 +153,9 @@ pub(crate) fn claim(key: &QueryKey, query: &InFlight) -> Option<Entry> {
                 if read_volatile(claims) == 1 {
                     (*slot).endings = 0;
                     (*slot).query = *query;
+                    write_volatile(&raw mut (*slot).way, way as u32);
                     (*slot).key = *key;
-                    return Some(Entry(slot));
+                    return Some(any(group, slot));
                 }
                 add32(claims, MINUS_ONE);
             }

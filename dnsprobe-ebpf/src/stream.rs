@@ -5,6 +5,8 @@
 //! first 12 bytes of it, the header, have to lie in one piece; a message cut
 //! within them is counted as [`Health::TcpUnread`] and passed over.
 
+use core::ptr::read_volatile;
+
 use aya_ebpf::{
     helpers::bpf_get_current_pid_tgid,
     macros::map,
@@ -67,6 +69,8 @@ struct Stream {
     entered_ns: u64,
     /// Bytes that it moved and that are still to be looked at.
     bytes: u64,
+    /// The message found last.
+    message: Message,
     /// Bytes of the current message still to come.
     skip: u32,
     /// The current message's length, as far as it is known.
@@ -227,8 +231,10 @@ pub(crate) fn moved(sock: Typed, moved: i32, direction: Direction) -> Step {
             }
             _ => return Step::Done,
         }
-        let message = (*stream).next_message();
-        if let Some(message) = message {
+        if (*stream).next_message() {
+            // From memory, so that the verifier goes on once, and not once for
+            // each way in which a message can be found.
+            let message = read_volatile(&raw const (*stream).message);
             let expected = (direction == Direction::Read) == matches!(role, Role::Client);
             if is_answer(message.flags) != expected || message.opcode() > MAX_OPCODE {
                 lose(stream);
@@ -259,13 +265,16 @@ unsafe fn lose(stream: *mut Stream) {
 }
 
 /// A message's first bytes.
+#[repr(C)]
+#[derive(Clone, Copy)]
 struct Message {
-    id: u16,
-    flags: u16,
     /// Address of its question in the process's memory.
     question: u64,
-    /// Bytes that lie there in one piece.
+    id: u16,
+    flags: u16,
+    /// Bytes of the question that lie there in one piece.
     question_len: u16,
+    pad: u16,
 }
 
 impl Message {
@@ -290,19 +299,20 @@ impl Stream {
     }
 
     /// Goes on in the current piece until a message begins and is passed over,
-    /// as far as it is there, or the piece ends.
+    /// as far as it is there, or the piece ends. Whether there is one in
+    /// `message` now.
     #[inline(always)]
-    fn next_message(&mut self) -> Option<Message> {
+    fn next_message(&mut self) -> bool {
         if self.cursor.left == 0 && !self.cursor.next_piece() {
             // The kernel says that it moved more than there is room for.
             self.bytes = 0;
-            return None;
+            return false;
         }
         self.pass_over();
         self.learn_length();
         self.learn_length();
         if self.known < 2 || self.available() == 0 {
-            return None;
+            return false;
         }
         let available = self.available();
         let base = self.cursor.base;
@@ -316,17 +326,19 @@ impl Stream {
             || !read_user(base, &raw mut header, 4)
         {
             count(Health::TcpUnread);
-            return None;
+            return false;
         }
         let header = u32::from_be(header);
         let length = u64::from(length);
         let here = if available < length { available } else { length };
-        Some(Message {
+        self.message = Message {
+            question: base + HEADER_LEN as u64,
             id: (header >> 16) as u16,
             flags: header as u16,
-            question: base + HEADER_LEN as u64,
             question_len: (here - HEADER_LEN as u64) as u16,
-        })
+            pad: 0,
+        };
+        true
     }
 
     /// Passes over what is here of the current message.

@@ -35,9 +35,10 @@ table is right when every lost query has exactly one verdict with the right caus
 on the right pod, nothing else has one, and all counts are the clients' own. The \
 guests count instructions, so that a busy machine changes nothing, and run two at \
 a time; a guest that dies is started once more for what it still owes. The last \
-line is the sum. A whole run writes docs/accuracy.md and docs/accuracy.json, one \
-of chosen kernels or scenarios the same files below target/accuracy. The exit \
-code is 1 when a cell is wrong or has no result.
+line is the sum. A run of all scenarios replaces its kernels' columns in \
+docs/accuracy.md and docs/accuracy.json, each of which says of which commit it is; \
+one of chosen scenarios writes the same files below target/accuracy. The exit \
+code is 1 when a cell of the table is wrong or has no result.
 
 With --clean nothing is wrong: clients ask for long, dnsprobe must count every \
 query and find nothing.")]
@@ -92,16 +93,18 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
     }
     let series = if args.kernel.is_empty() { every_series() } else { args.kernel.clone() };
     let names = scenario_names(workspace, &args.scenario)?;
-    let (kernels, scenarios, cells) = run::all(workspace, &series, &names, started)?;
-    let report = Report::new(Source::of(workspace, PAGES)?, kernels, scenarios, cells);
-    let whole = args.kernel.is_empty() && args.scenario.is_empty();
-    let (page, data) = match whole {
-        true => (workspace.root().join(PAGE), workspace.root().join(DATA)),
-        false => {
-            let directory = workspace.target().join("accuracy");
-            (directory.join("accuracy.md"), directory.join("accuracy.json"))
-        }
+    let source = Source::of(workspace, PAGES)?;
+    let (kernels, scenarios, cells) = run::all(workspace, &series, &names, &source, started)?;
+    let mut report = Report::new(kernels, scenarios, cells);
+    let (page, data) = if args.scenario.is_empty() {
+        (workspace.root().join(PAGE), workspace.root().join(DATA))
+    } else {
+        let directory = workspace.target().join("accuracy");
+        (directory.join("accuracy.md"), directory.join("accuracy.json"))
     };
+    if args.scenario.is_empty() && has_data(workspace) {
+        report = report.with_others_of(committed(workspace)?, &every_series());
+    }
     let json = serde_json::to_string_pretty(&report)? + "\n";
     write(&page, &page::markdown(&report))?;
     write(&data, &json)?;
@@ -130,10 +133,13 @@ pub(crate) fn has_data(workspace: &Workspace) -> bool {
 /// The committed page, made from the committed data: the two must belong
 /// together.
 pub(crate) fn committed_page(workspace: &Workspace) -> Result<String> {
-    let file = workspace.root().join(DATA);
-    let text = fs::read_to_string(&file).with_context(|| format!("no {DATA}"))?;
-    let report: Report = serde_json::from_str(&text).with_context(|| DATA.to_owned())?;
+    let report = committed(workspace)?;
     Ok(page::markdown(&report))
+}
+
+fn committed(workspace: &Workspace) -> Result<Report> {
+    let text = fs::read_to_string(workspace.root().join(DATA)).context(DATA)?;
+    serde_json::from_str(&text).context(DATA)
 }
 
 fn write(file: &Path, text: &str) -> Result<()> {

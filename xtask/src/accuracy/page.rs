@@ -42,16 +42,17 @@ pub(crate) fn markdown(report: &Report) -> String {
          every lost query has exactly one verdict, with the right cause and on the right\n\
          pod, nothing else has one, and all counts are those of the clients.\n\n",
     );
-    let source = &report.source;
-    let _ = writeln!(
-        page,
-        "Run of commit {} of {}{} by `cargo xtask accuracy`, kernels {}.\n\n**{}**\n",
-        source.commit,
-        source.date,
-        if source.modified { ", with uncommitted changes," } else { "" },
-        report.kernels.iter().map(|kernel| kernel.release.as_str()).collect::<Vec<_>>().join(", "),
-        report.summary
-    );
+    let _ = writeln!(page, "**{}**\n\n| kernel | run of commit |\n|---|---|", report.summary);
+    for kernel in &report.kernels {
+        let source = &kernel.source;
+        let modified = if source.modified { ", with uncommitted changes" } else { "" };
+        let _ = writeln!(
+            page,
+            "| {} | {} of {}{modified} |",
+            kernel.release, source.commit, source.date
+        );
+    }
+    page.push('\n');
     overview(report, &mut page);
     wrong(report, &mut page);
     absent(report, &mut page);

@@ -7,14 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::result::{Findings, Losses, ScenarioResult};
 use crate::source::Source;
 
-const SCHEMA: &str = "dnsprobe-accuracy/1";
+const SCHEMA: &str = "dnsprobe-accuracy/2";
 
 /// Everything that was run.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
     schema: String,
-    /// What was run: the commit, its date, and whether the checkout differs.
-    pub(super) source: Source,
     pub(super) kernels: Vec<Kernel>,
     pub(super) scenarios: Vec<Scenario>,
     /// By scenario, then kernel.
@@ -29,6 +27,8 @@ pub(super) struct Kernel {
     pub(super) series: String,
     /// `uname -r`.
     pub(super) release: String,
+    /// What was run there: the commit, its date, and whether the checkout differed.
+    pub(super) source: Source,
 }
 
 /// A row of the table.
@@ -127,14 +127,31 @@ impl Cell {
 }
 
 impl Report {
-    pub(super) fn new(
-        source: Source,
-        kernels: Vec<Kernel>,
-        scenarios: Vec<Scenario>,
-        cells: Vec<Cell>,
-    ) -> Self {
+    pub(super) fn new(kernels: Vec<Kernel>, scenarios: Vec<Scenario>, cells: Vec<Cell>) -> Self {
         let summary = Summary::of(&cells);
-        Self { schema: SCHEMA.to_owned(), source, kernels, scenarios, cells, summary }
+        Self { schema: SCHEMA.to_owned(), kernels, scenarios, cells, summary }
+    }
+
+    /// This run, and of an earlier one the kernels that it did not run on. A scenario
+    /// that the earlier one did not know has no result there.
+    pub(super) fn with_others_of(self, earlier: Self, order: &[String]) -> Self {
+        let mut kernels = self.kernels.clone();
+        kernels.extend(earlier.kernels.iter().filter(|k| !self.has(&k.series)).cloned());
+        kernels.sort_by_key(|kernel| order.iter().position(|series| *series == kernel.series));
+        let mut cells = Vec::new();
+        for scenario in &self.scenarios {
+            for kernel in &kernels {
+                let run = if self.has(&kernel.series) { &self } else { &earlier };
+                cells.push(run.cell(&scenario.name, &kernel.series).cloned().unwrap_or_else(
+                    || Cell::without_result(&scenario.name, &kernel.series, "not run yet"),
+                ));
+            }
+        }
+        Self::new(kernels, self.scenarios, cells)
+    }
+
+    fn has(&self, series: &str) -> bool {
+        self.kernels.iter().any(|kernel| kernel.series == series)
     }
 
     /// Whether every cell that can exist is right.
@@ -205,14 +222,36 @@ pub(super) mod tests {
         Cell { scenario: scenario.into(), kernel: kernel.into(), state, losses, findings: None }
     }
 
+    fn kernel(series: &str, commit: &str) -> Kernel {
+        let source = Source { commit: commit.into(), date: "2026-11-23".into(), modified: false };
+        Kernel { series: series.into(), release: format!("{series}.0-amd64"), source }
+    }
+
+    #[test]
+    fn a_run_of_one_kernel_replaces_its_column_and_keeps_the_others() {
+        let wrong = State::Wrong { problems: vec!["x".into()] };
+        let earlier = report(vec![cell("one", "5.10", wrong), cell("one", "6.12", State::Right)]);
+        let scenarios =
+            ["one", "new"].map(|name| Scenario { name: name.into(), about: String::new() });
+        let later = Report::new(
+            vec![kernel("5.10", "later")],
+            scenarios.into(),
+            vec![cell("one", "5.10", State::Right), cell("new", "5.10", State::Right)],
+        );
+        let order = ["5.10".to_owned(), "6.12".to_owned()];
+        let both = later.with_others_of(earlier, &order);
+        let commits: Vec<_> = both.kernels.iter().map(|k| k.source.commit.as_str()).collect();
+        assert_eq!(commits, ["later", "abc1234"]);
+        assert_eq!((both.summary.cells, both.summary.right), (4, 3));
+        let not_run = both.cell("new", "6.12").unwrap();
+        assert_eq!(not_run.state, State::NoResult { reason: "not run yet".into() });
+    }
+
     pub(crate) fn report(cells: Vec<Cell>) -> Report {
-        let source =
-            Source { commit: "abc1234".into(), date: "2026-11-23".into(), modified: false };
-        let kernels = ["5.10", "6.12"]
-            .map(|series| Kernel { series: series.into(), release: format!("{series}.0-amd64") });
+        let kernels = ["5.10", "6.12"].map(|series| kernel(series, "abc1234"));
         let scenarios =
             ["one", "two"].map(|name| Scenario { name: name.into(), about: "about".into() });
-        Report::new(source, kernels.into(), scenarios.into(), cells)
+        Report::new(kernels.into(), scenarios.into(), cells)
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::report::{Cell, Kernel, Scenario};
 use super::result::ScenarioResult;
 use crate::lab_guest::{LabGuest, Lines, two_at_a_time};
 use crate::setup::GuestKernel;
+use crate::source::Source;
 use crate::vm::{self, End};
 use crate::workspace::Workspace;
 
@@ -24,6 +25,7 @@ pub(super) fn all(
     workspace: &Workspace,
     series: &[String],
     names: &[String],
+    source: &Source,
     started: Instant,
 ) -> Result<(Vec<Kernel>, Vec<Scenario>, Vec<Cell>)> {
     let mut kernels = Vec::new();
@@ -39,7 +41,11 @@ pub(super) fn all(
     });
     let kernels: Vec<Kernel> = kernels
         .into_iter()
-        .map(|(series, kernel)| Kernel { series: series.clone(), release: kernel.release })
+        .map(|(series, kernel)| Kernel {
+            series: series.clone(),
+            release: kernel.release,
+            source: source.clone(),
+        })
         .collect();
     let mut scenarios = Vec::new();
     let mut cells = Vec::new();
