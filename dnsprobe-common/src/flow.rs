@@ -101,7 +101,7 @@ pub struct QueryKey {
     pub netns: u32,
 }
 
-/// State of an entry in the in-flight map.
+/// State of a query in flight.
 pub mod state {
     /// Sent; no answer yet.
     pub const SENT: u32 = 0;

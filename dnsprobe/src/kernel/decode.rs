@@ -287,7 +287,7 @@ fn packet_seen(raw: &Packet, context: &mut Context<'_>) -> PacketSeen {
     packet
 }
 
-/// A query of the in-flight map, without its question.
+/// A query in flight, without its question.
 pub(crate) fn query_seen(key: &QueryKey, query: &InFlight, devices: &mut Devices) -> QuerySeen {
     let id = QueryId {
         client: socket(&key.client, key.client_port),

@@ -18,10 +18,10 @@ use super::session::SessionError;
 
 const BYTES: usize = GROUPS as usize * size_of::<Group>();
 
-/// The mapped table. The map stays open as long as it.
+/// The table, `GROUPS` groups of it.
 pub(crate) struct InFlightTable {
     memory: NonNull<Group>,
-    _map: MapData,
+    mapped: Option<MapData>,
 }
 
 // SAFETY: the memory is shared with the kernel, so no thread owns any of it; all
@@ -29,7 +29,7 @@ pub(crate) struct InFlightTable {
 unsafe impl Send for InFlightTable {}
 
 impl InFlightTable {
-    /// Maps the programs' table into this process.
+    /// Maps the programs' table into this process; the map stays open as long.
     pub(crate) fn map(map: Map) -> Result<Self, SessionError> {
         let Map::Array(map) = map else {
             return Err(SessionError::Object("IN_FLIGHT as an array"));
@@ -50,7 +50,7 @@ impl InFlightTable {
             return Err(SessionError::Table(io::Error::last_os_error()));
         }
         let memory = NonNull::new(memory.cast()).ok_or(SessionError::Object("IN_FLIGHT"))?;
-        Ok(Self { memory, _map: map })
+        Ok(Self { memory, mapped: Some(map) })
     }
 
     /// Every query in the table at one moment or another while this runs.
@@ -111,8 +111,10 @@ impl InFlightTable {
 
 impl Drop for InFlightTable {
     fn drop(&mut self) {
-        // SAFETY: mapped in `map` with that size; nothing refers to it any more.
-        unsafe { libc::munmap(self.memory.as_ptr().cast(), BYTES) };
+        if self.mapped.is_some() {
+            // SAFETY: mapped in `map` with that size; nothing refers to it any more.
+            unsafe { libc::munmap(self.memory.as_ptr().cast(), BYTES) };
+        }
     }
 }
 
@@ -137,22 +139,63 @@ fn read(slot: *mut Slot) -> Option<(QueryKey, InFlight)> {
 mod tests {
     use super::*;
 
-    /// A slot as the kernel programs fill it.
-    fn filled(key: QueryKey) -> Slot {
-        Slot {
+    const KEY: QueryKey = QueryKey {
+        client: [0, 0, 0, 1],
+        server: [0, 0, 0, 2],
+        client_port: 40_000,
+        server_port: 53,
+        id: 7,
+        role: 0,
+        transport: 0,
+        netns: 0,
+    };
+
+    /// A table with one query, in the third slot of its group.
+    fn table(memory: &mut Vec<Group>) -> (InFlightTable, *mut Slot) {
+        memory.resize(GROUPS as usize, Group::default());
+        let slot = &mut memory[group(&KEY) as usize].slots[2];
+        *slot = Slot {
             claims: 1,
-            key,
+            key: KEY,
+            way: 2,
             query: InFlight { start_ns: 5, ..InFlight::default() },
             ..Slot::default()
-        }
+        };
+        let slot: *mut Slot = slot;
+        let memory = NonNull::new(memory.as_mut_ptr()).unwrap();
+        (InFlightTable { memory, mapped: None }, slot)
     }
 
     #[test]
-    fn a_slot_without_a_port_is_free() {
-        let key = QueryKey { client_port: 40_000, id: 7, ..QueryKey::default() };
-        let mut slot = filled(key);
-        assert_eq!(read(&raw mut slot).map(|(key, query)| (key, query.start_ns)), Some((key, 5)));
-        slot.key.client_port = 0;
-        assert_eq!(read(&raw mut slot), None);
+    fn a_query_is_found_by_its_whole_key_in_any_slot_of_its_group() {
+        let mut memory = Vec::new();
+        let (table, _) = table(&mut memory);
+        assert_eq!(table.get(&KEY).map(|query| query.start_ns), Some(5));
+        assert_eq!(table.get(&QueryKey { netns: 1, ..KEY }), None);
+        assert_eq!(table.entries().map(|(key, _)| key).collect::<Vec<_>>(), [KEY]);
+    }
+
+    #[test]
+    fn a_query_ends_once_and_its_slot_is_free_then() {
+        let mut memory = Vec::new();
+        let (table, slot) = table(&mut memory);
+        assert_eq!(table.end(&KEY, 4), None, "another query with the same key");
+        assert_eq!(table.end(&KEY, 5).map(|query| query.start_ns), Some(5));
+        assert_eq!(table.end(&KEY, 5), None);
+        assert_eq!(table.get(&KEY), None);
+        // SAFETY: in `memory`, which is still there.
+        let slot = unsafe { slot.read_volatile() };
+        assert_eq!((slot.claims, slot.key.client_port), (0, 0));
+    }
+
+    #[test]
+    fn a_query_that_a_program_is_ending_is_left_to_it() {
+        let mut memory = Vec::new();
+        let (table, slot) = table(&mut memory);
+        // SAFETY: in `memory`, which is still there.
+        unsafe { (&raw mut (*slot).endings).write_volatile(1) };
+        assert_eq!(table.end(&KEY, 5), None);
+        // SAFETY: as above.
+        assert_eq!(unsafe { (&raw const (*slot).claims).read_volatile() }, 1);
     }
 }

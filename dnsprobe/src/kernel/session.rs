@@ -300,7 +300,7 @@ impl Session {
         }
     }
 
-    /// Takes queries out of the in-flight map that have waited longer than
+    /// Takes queries out of the table that have waited longer than
     /// `lost_after`: unanswered ones are handed over as lost, answered ones
     /// that nobody read as transactions. Where reading is not seen, answered
     /// ones are taken as soon as no drop can follow any more. `last`: nothing
