@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use dnsprobe_tests::client::{pair, query, resolver, spray, steady, tcp};
-use dnsprobe_tests::command::{bench, clean, demo, native, run};
+use dnsprobe_tests::command::{bench, clean, demo, load, native, run};
 use dnsprobe_tests::lab::{Programs, hold, respond};
 
 /// A mini node with real faults, for testing dnsprobe.
@@ -45,6 +45,8 @@ enum Command {
     Clean(clean::Args),
     /// Measure what watching costs, by the machine's own clock.
     Bench(bench::Args),
+    /// Ask a real server faster and faster, without and with dnsprobe.
+    Load(load::Args),
     /// Ask as a client would and print what was measured.
     #[command(subcommand)]
     Client(ClientCommand),
@@ -78,6 +80,7 @@ fn main() -> Result<ExitCode> {
         Command::Demo => return demo::run(&programs),
         Command::Clean(args) => return clean::run(&args, &programs),
         Command::Bench(args) => return bench::run(&args, &programs),
+        Command::Load(args) => return load::run(&args, &programs),
         Command::Native => return native::run(&programs),
         Command::Client(ClientCommand::Query(args)) => print(&query::run(&args)?)?,
         Command::Client(ClientCommand::Pair(args)) => print(&pair::run(&args)?)?,

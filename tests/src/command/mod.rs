@@ -3,5 +3,6 @@
 pub mod bench;
 pub mod clean;
 pub mod demo;
+pub mod load;
 pub mod native;
 pub mod run;

@@ -4,6 +4,7 @@
 mod bars;
 mod figures;
 mod line;
+mod load;
 mod markdown;
 mod page;
 mod programs;
@@ -17,7 +18,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
 use self::line::Watcher;
@@ -58,6 +59,7 @@ when a figure is over its bar or missing, or when not every hook was attached.")
 Examples:
   cargo xtask bench                           everything, half an hour on two processors
   cargo xtask bench --only dns-transaction    one row, in less than a minute
+  cargo xtask bench --load --kernel 6.12
   cargo xtask bench --native                  start and end on this machine's kernel
   cargo xtask bench --peers --only dns-transaction
   cargo xtask bench --kernel 5.10 --kernel 6.12 -o json")]
@@ -75,8 +77,13 @@ pub(crate) struct Args {
     #[arg(long)]
     peers: bool,
 
-    /// Measure start and end on this machine's own kernel instead (needs root);
-    /// there are no bars for it
+    /// The load ladder: dnsperf asks a real server faster and faster, without and
+    /// with dnsprobe; real times, no bars
+    #[arg(long, conflicts_with_all = ["only", "peers", "output"])]
+    load: bool,
+
+    /// On this machine's own kernel instead (needs root): start and end, or with
+    /// --load the ladder; there are no bars for it
     #[arg(long, conflicts_with_all = ["kernel", "only", "peers"])]
     native: bool,
 
@@ -102,6 +109,14 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
     if !args.no_build {
         setup::prepare_if_needed(workspace)?;
         build::all(workspace, &build::Args::default())?;
+    }
+    if args.load {
+        return match args.kernel.as_slice() {
+            _ if args.native => load::on_this_machine(workspace),
+            [] => load::in_guest(workspace, bars::KERNEL),
+            [one] => load::in_guest(workspace, one),
+            _ => bail!("the ladder is of one kernel"),
+        };
     }
     let whole = args.kernel.is_empty() && args.only.is_empty() && !args.native;
     let source = Source::of(workspace, PAGES)?;
@@ -194,6 +209,7 @@ mod tests {
             kernel: owned(kernel),
             only: owned(only),
             peers: false,
+            load: false,
             native: false,
             output: Output::Text,
             no_build: true,
