@@ -51,5 +51,5 @@ pub(super) fn measure(
         }))?;
     }
     println!("          {} programs", loaded.len());
-    watcher.stop().map(drop)
+    watcher.stop(true).map(drop)
 }

@@ -15,6 +15,8 @@ pub(super) struct Row {
     pub(super) unit: &'static str,
     /// The row whose added cost is not this one's.
     pub(super) less: Option<&'static str>,
+    /// Whether the packets are to or from port 53.
+    pub(super) is_dns: bool,
     /// Whether it is measured under dnsprobe's peers, too.
     pub(super) peers: bool,
     pub(super) netfilter: Netfilter,
@@ -74,6 +76,7 @@ const TRANSACTION: Row = Row {
     about: "",
     unit: "transaction",
     less: None,
+    is_dns: true,
     peers: false,
     netfilter: Netfilter::Conntrack,
     sampling: Sampling::LONG,
@@ -111,6 +114,7 @@ pub(super) const ALL: &[Row] = &[
         name: "non-dns-transaction",
         peers: true,
         about: "as dns-transaction on another port: two packets, four socket operations",
+        is_dns: false,
         traffic: || traffic::ping_pong(OTHER_PORT),
         ..TRANSACTION
     },
@@ -119,12 +123,14 @@ pub(super) const ALL: &[Row] = &[
         peers: true,
         about: "the same, conntrack not in use",
         netfilter: Netfilter::Idle,
+        is_dns: false,
         traffic: || traffic::ping_pong(OTHER_PORT),
         ..TRANSACTION
     },
     Row {
         name: "non-dns-server-only",
         about: "as dns-server-only on another port",
+        is_dns: false,
         traffic: || traffic::server_here(OTHER_PORT),
         ..TRANSACTION
     },
@@ -143,6 +149,7 @@ pub(super) const ALL: &[Row] = &[
         unit: "new entry",
         less: Some("non-dns-server-only"),
         sampling: Sampling::FEW,
+        is_dns: false,
         traffic: || traffic::server_here_new_flows(OTHER_PORT),
         ..TRANSACTION
     },
@@ -151,6 +158,7 @@ pub(super) const ALL: &[Row] = &[
         about: "a packet that comes in on a device and is dropped by a rule, not to port 53",
         unit: "packet",
         netfilter: Netfilter::Dropping,
+        is_dns: false,
         traffic: traffic::dropped,
         ..TRANSACTION
     },
@@ -158,6 +166,7 @@ pub(super) const ALL: &[Row] = &[
         name: "tcp-segment",
         about: "a small segment over loopback, conntrack in use",
         unit: "segment",
+        is_dns: false,
         traffic: || traffic::tcp(OTHER_PORT),
         ..TRANSACTION
     },
@@ -194,5 +203,13 @@ mod tests {
         assert_eq!(names, ["dns-server-only", "conntrack-new-dns"]);
         assert_eq!(choose(&[]).unwrap().len(), ALL.len());
         assert!(choose(&["x".into()]).is_err());
+    }
+
+    #[test]
+    fn a_rows_name_says_whether_it_is_dns() {
+        for row in ALL {
+            let named = row.name.starts_with("dns-") || row.name.ends_with("-new-dns");
+            assert_eq!(row.is_dns, named, "{}", row.name);
+        }
     }
 }

@@ -24,7 +24,7 @@ pub(super) fn measure(programs: &Programs, lines: &mut Lines) -> Result<()> {
         let process = watcher.process().context("dnsprobe is not there")?;
         let loaded = kernel_programs::of(process)?;
         let before = Instant::now();
-        watcher.stop()?;
+        watcher.stop(true)?;
         let ended = before.elapsed();
         let deadline = before + FREED_WITHIN;
         while loaded.iter().any(|program| kernel_programs::exists(program.info.id())) {

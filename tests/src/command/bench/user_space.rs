@@ -70,5 +70,5 @@ pub(super) fn measure(machine: &Machine, programs: &Programs, lines: &mut Lines)
             allocations_per_second: allocations,
         }))?;
     }
-    watcher.stop().map(drop)
+    watcher.stop(true).map(drop)
 }

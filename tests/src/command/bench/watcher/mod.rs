@@ -97,12 +97,13 @@ impl Watcher {
         Ok(Duration::from(clock.now()?))
     }
 
-    /// Ends it; an error when it did not see the traffic. What it said last.
-    pub(super) fn stop(self) -> Result<Vec<String>> {
+    /// Ends it; an error when it did not see the traffic, `dns` among it or not.
+    /// What it said last.
+    pub(super) fn stop(self, dns: bool) -> Result<Vec<String>> {
         let Some(process) = self.process else { return Ok(Vec::new()) };
         process.signal(if self.kind.is_peer() { Signal::SIGINT } else { Signal::SIGTERM })?;
         let said = process.finish_with_errors(AMPLE)?;
-        self.kind.check(&said)?;
+        self.kind.check(&said, dns)?;
         Ok(said)
     }
 }
