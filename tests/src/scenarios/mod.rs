@@ -260,6 +260,27 @@ pub const SAME_ON_EVERY_KERNEL: &[&str] = &[
     "query-dead-backend",
     "query-service-policy",
     "resolver-retry",
+    // Findings: made from answers and counts in user space.
+    "diagnose-healthy",
+    "nxdomain",
+    "upstream-nxdomain",
+    "upstream-servfail",
+    "upstream-refused",
+    "failed-answers",
+    "internal-name-missing",
+    "autopath-suspect",
+    "search-expansion",
+    "slow-server",
+    "slow-upstream",
+    "slow-network",
+    "nodelocal-bypassed",
+    "parallel-nameservers",
+    "uneven-backends",
+    "server-restarting",
+    "pattern-always",
+    "pattern-peak",
+    "pattern-scaling-window",
+    "check-pod-config",
 ];
 
 #[cfg(test)]

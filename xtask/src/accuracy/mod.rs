@@ -68,6 +68,11 @@ pub(crate) struct Args {
     #[command(flatten)]
     traffic: clean::Traffic,
 
+    /// Keep the results that an earlier run left: a whole column as that run's,
+    /// a part of one when it was of the same commit
+    #[arg(long = "continue")]
+    resume: bool,
+
     /// Run what was built before
     #[arg(long)]
     no_build: bool,
@@ -94,7 +99,8 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
     let series = if args.kernel.is_empty() { every_series() } else { args.kernel.clone() };
     let names = scenario_names(workspace, &args.scenario)?;
     let source = Source::of(workspace, PAGES)?;
-    let (kernels, scenarios, cells) = run::all(workspace, &series, &names, &source, started)?;
+    let (kernels, scenarios, cells) =
+        run::all(workspace, &series, &names, &source, args.resume, started)?;
     let mut report = Report::new(kernels, scenarios, cells);
     let (page, data) = if args.scenario.is_empty() {
         (workspace.root().join(PAGE), workspace.root().join(DATA))

@@ -19,6 +19,8 @@ use crate::workspace::Workspace;
 
 const LIMIT: Duration = Duration::from_secs(60 * 60);
 const ATTEMPTS: u32 = 2;
+/// Says of which checkout the results beside it are.
+const SOURCE: &str = "source.json";
 
 /// All cells, by scenario and then kernel.
 pub(super) fn all(
@@ -26,6 +28,7 @@ pub(super) fn all(
     series: &[String],
     names: &[String],
     source: &Source,
+    resume: bool,
     started: Instant,
 ) -> Result<(Vec<Kernel>, Vec<Scenario>, Vec<Cell>)> {
     let mut kernels = Vec::new();
@@ -35,13 +38,17 @@ pub(super) fn all(
     let lines = Lines::err(started);
     let results = two_at_a_time(kernels.len(), |index| {
         let (series, kernel) = &kernels[index];
-        let mut job = Job::new(workspace, series, kernel, names);
+        let mut job = Job::new(workspace, series, kernel, names, source.clone());
+        if resume {
+            job.resume();
+        }
         let reason = job.run(workspace, lines);
-        (job.results, reason)
+        (job.results, reason, job.source)
     });
     let kernels: Vec<Kernel> = kernels
         .into_iter()
-        .map(|(series, kernel)| Kernel {
+        .zip(&results)
+        .map(|((series, kernel), (_, _, source))| Kernel {
             series: series.clone(),
             release: kernel.release,
             source: source.clone(),
@@ -50,9 +57,9 @@ pub(super) fn all(
     let mut scenarios = Vec::new();
     let mut cells = Vec::new();
     for name in names {
-        let about = results.iter().find_map(|(results, _)| Some(results.get(name)?.about.clone()));
+        let about = results.iter().find_map(|(results, ..)| Some(results.get(name)?.about.clone()));
         scenarios.push(Scenario { name: name.clone(), about: about.unwrap_or_default() });
-        for (kernel, (results, reason)) in kernels.iter().zip(&results) {
+        for (kernel, (results, reason, _)) in kernels.iter().zip(&results) {
             cells.push(match results.get(name) {
                 Some(result) => Cell::new(name, &kernel.series, result),
                 None => Cell::without_result(name, &kernel.series, reason),
@@ -67,6 +74,8 @@ struct Job<'a> {
     series: &'a str,
     kernel: &'a GuestKernel,
     names: &'a [String],
+    /// Of the results.
+    source: Source,
     out: PathBuf,
     results: BTreeMap<String, ScenarioResult>,
 }
@@ -77,9 +86,33 @@ impl<'a> Job<'a> {
         series: &'a str,
         kernel: &'a GuestKernel,
         names: &'a [String],
+        source: Source,
     ) -> Self {
         let out = workspace.target().join("accuracy").join(series);
-        Self { series, kernel, names, out, results: BTreeMap::new() }
+        Self { series, kernel, names, source, out, results: BTreeMap::new() }
+    }
+
+    /// Takes over what an earlier run left: all of it, as that run's, where nothing
+    /// is missing; else only what is of the same commit.
+    fn resume(&mut self) {
+        let text = fs::read_to_string(self.out.join(SOURCE)).unwrap_or_default();
+        let Ok(source) = serde_json::from_str::<Source>(&text) else { return };
+        self.collect(&self.left());
+        if self.left().is_empty() {
+            self.source = source;
+        } else if source.commit != self.source.commit || source.modified {
+            self.results.clear();
+        }
+    }
+
+    /// Reads the results of these scenarios, where there are any.
+    fn collect(&mut self, names: &[String]) {
+        for name in names {
+            let file = self.out.join(format!("{name}.result.json"));
+            if let Ok(Some(result)) = read(&file) {
+                self.results.insert(name.clone(), result);
+            }
+        }
     }
 
     /// Runs until every scenario has a result, or a guest failed too often; why
@@ -108,7 +141,7 @@ impl<'a> Job<'a> {
     }
 
     fn attempt(&mut self, workspace: &Workspace, lines: Lines, left: &[String]) -> Result<String> {
-        if self.out.exists() {
+        if self.out.exists() && self.results.is_empty() {
             fs::remove_dir_all(&self.out)
                 .with_context(|| format!("cannot remove {}", self.out.display()))?;
         }
@@ -129,12 +162,8 @@ impl<'a> Job<'a> {
         let printed = Arc::new(Mutex::new(Vec::new()));
         let ended = guest.run(workspace, lines, &printed)?;
         ended.explain(workspace, started.elapsed());
-        for name in left {
-            let file = self.out.join(format!("{name}.result.json"));
-            if let Some(result) = read(&file)? {
-                self.results.insert(name.clone(), result);
-            }
-        }
+        fs::write(self.out.join(SOURCE), serde_json::to_string(&self.source)?)?;
+        self.collect(left);
         Ok(match ended.end {
             End::Exited(code) => format!("the lab ended with code {code} and left no result"),
             End::TimedOut => "the guest was killed at the time limit".to_owned(),
