@@ -74,7 +74,9 @@ impl Expectation {
         };
         // The best match first, so that a verdict about another query of the
         // pod is not taken for one about this query.
-        let same_query = |lost: &Lost<'_>, verdict: &Verdict| lost.wire == Some(wire(verdict));
+        let same_query = |lost: &Lost<'_>, verdict: &Verdict| {
+            lost.wire.is_some_and(|known| is_same(known, wire(verdict)))
+        };
         let any_query = |lost: &Lost<'_>| lost.wire.is_none();
         let same_pod = |lost: &Lost<'_>, verdict: &Verdict| lost.pod == verdict.owner.label;
         let same_cause = |lost: &Lost<'_>, verdict: &Verdict| lost.cause == verdict.cause;
@@ -159,6 +161,15 @@ fn wire(verdict: &Verdict) -> Wire {
     (verdict.query.client, verdict.query.server, verdict.query.id)
 }
 
+/// Whether a verdict is about a query. Where sending failed before routing had
+/// chosen an address, the verdict has none; the port is known.
+fn is_same(query: Wire, judged: Wire) -> bool {
+    let (from, server, id) = judged;
+    let port = query.0.port() == from.port();
+    let address = query.0.ip() == from.ip() || from.ip().is_unspecified();
+    port && address && (query.1, query.2) == (server, id)
+}
+
 /// Takes out every lost query and verdict that belong together; how many.
 fn pair(
     lost: &mut Vec<Lost<'_>>,
@@ -174,4 +185,21 @@ fn pair(
         None => true,
     });
     (before - lost.len()) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_without_an_address_is_about_the_query_with_its_port() {
+        let wire = |client: &str, id| -> Wire {
+            (client.parse().unwrap(), "10.96.0.10:53".parse().unwrap(), id)
+        };
+        assert!(is_same(wire("10.0.0.1:40000", 7), wire("10.0.0.1:40000", 7)));
+        assert!(is_same(wire("10.0.0.1:40000", 7), wire("0.0.0.0:40000", 7)));
+        assert!(!is_same(wire("10.0.0.1:40000", 7), wire("0.0.0.0:40001", 7)));
+        assert!(!is_same(wire("10.0.0.1:40000", 7), wire("0.0.0.0:40000", 8)));
+        assert!(!is_same(wire("10.0.0.1:40000", 7), wire("10.0.0.2:40000", 7)));
+    }
 }
