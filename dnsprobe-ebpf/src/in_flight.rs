@@ -30,14 +30,20 @@ impl Entry {
         unsafe { &raw mut (*self.0).query }
     }
 
-    /// Ends the query and frees its slot; `false` when somebody else did.
+    /// Ends the query with this key and frees its slot; `false` when somebody else
+    /// did.
     #[inline(always)]
-    pub(crate) fn end(self) -> bool {
+    pub(crate) fn end(self, key: &QueryKey) -> bool {
         // SAFETY: a live map value.
         unsafe {
             let endings = &raw mut (*self.0).endings;
             add32(endings, 1);
             if read_volatile(endings) != 1 {
+                return false;
+            }
+            // Somebody may have ended it before, and the slot may be another query's.
+            if differs_first(&raw const (*self.0).key, key) != 0 {
+                add32(endings, MINUS_ONE);
                 return false;
             }
             write_volatile(&raw mut (*self.0).key.client_port, 0);

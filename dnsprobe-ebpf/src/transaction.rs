@@ -399,7 +399,7 @@ fn end(key: &QueryKey, entry: Entry, answer: &Dns, at_ns: u64) {
     if config!(trace) != 0 {
         finished(EventKind::Transaction, key, entry.query(), Some(answer), at_ns);
     }
-    entry.end();
+    entry.end(key);
 }
 
 /// Server role: a query is put on a socket's queue.
@@ -465,7 +465,7 @@ pub(crate) fn take_back(dns: &Dns, netns: u32) {
         let Some(stats) = stats_of(query) else { return };
         if role as u8 == Role::Server as u8 {
             add(&raw mut (*stats).not_followed, 1);
-            entry.end();
+            entry.end(&key);
         } else if (*query).state == state::ANSWERED {
             (*query).state = state::SENT;
             take_back_answer(stats, query);
