@@ -5,6 +5,27 @@
 /// Offset of a field the running kernel does not have.
 pub const NO_FIELD: u32 = u32::MAX;
 
+/// The instruction that stands for a call of `bpf_rdonly_cast` in the programs as
+/// they are built: a call of a kernel function whose number user space fills in
+/// ([`rdonly_cast_call`]). The number here is one that no kernel has.
+pub const RDONLY_CAST: u64 = 0x5eed_ca57_0000_2085;
+
+/// The instruction that calls the kernel function with that BTF id. `None`: the
+/// kernel has none, and the instruction sets the result to 0; `Config::window_type`
+/// is 0 then and the result is not used.
+#[must_use]
+pub const fn rdonly_cast_call(function: Option<u32>) -> u64 {
+    match function {
+        Some(id) => (id as u64) << 32 | RDONLY_CAST & 0xffff_ffff,
+        None => 0xb7,
+    }
+}
+
+/// Where a load instruction of the programs as they are built has the offset
+/// `FIELD_MARK` + n, user space fills in the n-th of [`Offsets`]: no map value and no
+/// stack is that large.
+pub const FIELD_MARK: u16 = 0x7a00;
+
 /// How many DNS ports can be watched at once.
 pub const MAX_PORTS: usize = 4;
 
@@ -22,6 +43,7 @@ pub struct Offsets {
     pub sk_buff_nfct: u32,
     pub net_device_ifindex: u32,
     pub net_device_net: u32,
+    pub net_device_flags: u32,
     pub net_inum: u32,
     pub task_struct_group_leader: u32,
     pub task_struct_comm: u32,
@@ -77,6 +99,10 @@ pub struct Config {
     pub reason_rcvbuf: u32,
     /// This kernel's number of `SKB_DROP_REASON_PROTO_MEM`; 0: none.
     pub reason_proto_mem: u32,
+    /// BTF id of the struct as which kernel memory is read, `rtnl_link_stats64`:
+    /// nothing but 64-bit fields, 24 of them or more. 0: the kernel has no
+    /// `bpf_rdonly_cast` (6.2), and a helper reads it.
+    pub window_type: u32,
     /// 1: emit an event for every finished transaction.
     pub trace: u8,
     /// 1: keep the question of every query in flight.
@@ -95,12 +121,22 @@ pub struct Config {
     /// to the socket takes it back.
     pub arrives_by_device: u8,
     /// Padding, zero.
-    pub pad: [u8; 5],
+    pub pad: u8,
 }
 
 const _: () = assert!(size_of::<Config>() == 136);
 
 impl Offsets {
+    /// How many there are.
+    pub const COUNT: usize = size_of::<Self>() / 4;
+
+    /// All of them, in their order.
+    #[must_use]
+    pub const fn all(&self) -> [u32; Self::COUNT] {
+        // SAFETY: repr(C) and u32 fields only.
+        unsafe { core::mem::transmute(*self) }
+    }
+
     /// Offsets with every field missing.
     pub const NONE: Self = {
         // SAFETY: the struct is plain u32 fields; 0xff in every byte is
@@ -117,9 +153,13 @@ mod tests {
     fn where_nothing_is_known_every_field_is_missing() {
         let Offsets { sk_buff_head, ip_vs_dest_weight, .. } = Offsets::NONE;
         assert_eq!([sk_buff_head, ip_vs_dest_weight], [NO_FIELD; 2]);
-        // SAFETY: repr(C) and u32 fields only.
-        let words: [u32; size_of::<Offsets>() / 4] = unsafe { core::mem::transmute(Offsets::NONE) };
-        assert!(words.iter().all(|word| *word == NO_FIELD));
+        assert!(Offsets::NONE.all().iter().all(|offset| *offset == NO_FIELD));
+    }
+
+    #[test]
+    fn a_call_differs_from_its_stand_in_by_the_functions_number_alone() {
+        assert_eq!(rdonly_cast_call(Some(0x5eed_ca57)), RDONLY_CAST);
+        assert_eq!(rdonly_cast_call(Some(7)), 7 << 32 | 0x2085);
     }
 
     #[test]

@@ -311,8 +311,6 @@ pub struct Finished {
     pub header: Header,
     /// Which query.
     pub key: QueryKey,
-    /// Padding, zero.
-    pub pad: u32,
     /// Its times and owner.
     pub query: InFlight,
     /// The process that read the answer (client) or sent it (server); zero when
@@ -398,7 +396,7 @@ mod tests {
         assert_eq!(size_of::<Purge>(), 16 + size_of::<Command>());
         assert_eq!(size_of::<ConnectFailed>(), 16 + 2 * 8 + 16 + 2 * 4 + TUPLE + 4);
         assert_eq!(size_of::<Ipvs>(), size_of::<Packet>() + 16 + 2 + 1 + 1 + 3 * 4);
-        let key = size_of::<QueryKey>() + 4;
+        let key = size_of::<QueryKey>();
         assert_eq!(size_of::<Finished>(), 16 + key + in_flight + 16 + question);
         assert_eq!(size_of::<Sent>(), 3 * 8 + 2 * 4 + 16 + question);
         assert_eq!(size_of::<Recent>(), RECENT * 8 + RECENT * 2 + 8);

@@ -80,12 +80,8 @@ pub struct Tuple {
 /// part of it because one socket may send one id to several servers at once
 /// (musl's resolver does).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[repr(C)]
+#[repr(C, align(8))]
 pub struct QueryKey {
-    /// The asking side's address.
-    pub client: Address,
-    /// The address that was asked, before any translation.
-    pub server: Address,
     /// The asking side's port, host order.
     pub client_port: u16,
     /// The port that was asked, host order.
@@ -99,6 +95,33 @@ pub struct QueryKey {
     /// Network namespace inode where the client's address is not unique on the
     /// node ([`is_namespace_local`]), else 0.
     pub netns: u32,
+    /// Padding, zero.
+    pub pad: u32,
+    /// The asking side's address.
+    pub client: Address,
+    /// The address that was asked, before any translation.
+    pub server: Address,
+}
+
+/// A [`QueryKey`] as the programs handle it.
+pub type KeyWords = [u64; 6];
+
+impl QueryKey {
+    /// The same in words.
+    #[inline(always)]
+    #[must_use]
+    pub const fn words(&self) -> KeyWords {
+        // SAFETY: as large, and without padding but that with a name.
+        unsafe { core::mem::transmute(*self) }
+    }
+
+    /// The key with these words.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_words(words: KeyWords) -> Self {
+        // SAFETY: as large, and any bits are a key.
+        unsafe { core::mem::transmute(words) }
+    }
 }
 
 /// State of a query in flight.
@@ -164,7 +187,7 @@ pub struct InFlight {
     pub stats: u32,
 }
 
-const _: () = assert!(size_of::<QueryKey>() == 44);
+const _: () = assert!(size_of::<QueryKey>() == size_of::<KeyWords>());
 const _: () = assert!(size_of::<Tuple>() == 36);
 const _: () = assert!(size_of::<InFlight>() == 120);
 
@@ -217,7 +240,7 @@ mod tests {
     fn keys_have_no_padding_without_a_name() {
         const ADDRESS: usize = size_of::<Address>();
         assert_eq!(size_of::<Tuple>(), 2 * ADDRESS + 2 + 2);
-        assert_eq!(size_of::<QueryKey>(), 2 * ADDRESS + 2 + 2 + 2 + 1 + 1 + 4);
+        assert_eq!(size_of::<QueryKey>(), 2 * ADDRESS + 2 + 2 + 2 + 1 + 1 + 4 + 4);
         assert_eq!(
             size_of::<InFlight>(),
             5 * 8 + size_of::<Command>() + 5 * 4 + 2 + 2 + size_of::<Tuple>() + 4

@@ -8,7 +8,7 @@
 //! a counter and reading it back: additions to one place have an order that all
 //! processors agree on, so at most one of them can read 1.
 
-use crate::flow::{InFlight, QueryKey};
+use crate::flow::{InFlight, KeyWords, QueryKey};
 
 /// Slots that one key may lie in.
 pub const WAYS: usize = 4;
@@ -34,6 +34,8 @@ pub struct Slot {
     /// Which of its group this slot is, once it was used: read from memory, so that
     /// the verifier does not go on from a look-up once for each slot.
     pub way: u32,
+    /// Padding, zero.
+    pub pad: u32,
     /// The query.
     pub query: InFlight,
 }
@@ -46,21 +48,20 @@ pub struct Group {
     pub slots: [Slot; WAYS],
 }
 
-const _: () = assert!(size_of::<Slot>() == 176);
+const _: () = assert!(size_of::<Slot>() == 184);
 const _: () = assert!(core::mem::offset_of!(Slot, query).is_multiple_of(8));
 
 /// The group a key belongs to; below [`GROUPS`].
 #[inline(always)]
 #[must_use]
-pub fn group(key: &QueryKey) -> u32 {
+pub fn group(key: &KeyWords) -> u32 {
     // 2^64 divided by the golden ratio, and a prime: multiplicative hashing, whose
     // upper bits depend on all of the input.
     const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
     const SPREAD_AGAIN: u64 = 0xd6e8_feb8_6659_fd93;
-    let asked =
-        u64::from(key.client_port) | u64::from(key.id) << 16 | u64::from(key.client[3]) << 32;
-    let of = u64::from(key.server[3]) | u64::from(key.role) << 32 | u64::from(key.netns) << 33;
-    let mixed = (asked.wrapping_mul(SPREAD) ^ of).wrapping_mul(SPREAD_AGAIN);
+    let [ports, netns, _, client, _, server] = key;
+    let mixed = ports.wrapping_mul(SPREAD) ^ client ^ (server << 3) ^ netns;
+    let mixed = mixed.wrapping_mul(SPREAD_AGAIN);
     (mixed >> (64 - GROUP_BITS)) as u32
 }
 
@@ -79,7 +80,7 @@ mod tests {
                 id: (number.wrapping_mul(40_503) >> 3) as u16,
                 ..QueryKey::default()
             };
-            filled[group(&key) as usize] += 1;
+            filled[group(&key.words()) as usize] += 1;
         }
         // As good as chance: one in e groups stays empty, and hardly any has more
         // than a group can hold twice over.
@@ -91,6 +92,7 @@ mod tests {
     #[test]
     fn the_two_ends_of_a_query_lie_in_different_groups() {
         let client = QueryKey { id: 7, client_port: 40_000, ..QueryKey::default() };
-        assert_ne!(group(&client), group(&QueryKey { role: 1, ..client }));
+        let server = QueryKey { role: 1, ..client };
+        assert_ne!(group(&client.words()), group(&server.words()));
     }
 }

@@ -67,6 +67,9 @@ pub struct Stats {
     pub pad: u32,
 }
 
+/// How many aggregates there can be.
+pub const AGGREGATES: u32 = 2_048;
+
 /// An aggregate in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]

@@ -6,7 +6,7 @@ use dnsprobe_common::{
 };
 
 use crate::{
-    constants::offset,
+    constants::{Place, offset},
     memory::{Pointer, Raw},
 };
 
@@ -22,7 +22,7 @@ const TUPLE_WORDS: usize = 10;
 /// kernel's conntrack layout is unknown.
 #[inline(always)]
 pub(crate) fn of<P: Pointer>(skb: P) -> Raw {
-    if offset!(sk_buff_nfct) == NO_FIELD as usize {
+    if offset!(sk_buff_nfct).bytes() == NO_FIELD as usize {
         return Raw(0);
     }
     let nfct: u64 = skb.field(offset!(sk_buff_nfct));
@@ -43,12 +43,21 @@ pub(crate) fn status(entry: Raw) -> u32 {
     entry.field::<u64>(offset!(nf_conn_status)) as u32
 }
 
+/// Whether it changes an address or port of its packets.
+#[inline(always)]
+pub(crate) fn is_translated(entry: Raw) -> bool {
+    // IPS_SRC_NAT and IPS_DST_NAT, include/uapi/linux/netfilter/nf_conntrack_common.h.
+    const NAT: u32 = 1 << 4 | 1 << 5;
+    status(entry) & NAT != 0
+}
+
 /// One direction of an entry: 0 original, 1 reply.
 #[inline(always)]
 pub(crate) fn tuple(entry: Raw, direction: u64) -> Tuple {
-    let hash =
-        entry.0 + offset!(nf_conn_tuplehash) as u64 + direction * offset!(tuplehash_size) as u64;
-    let tuple = Raw(hash + offset!(tuplehash_tuple) as u64);
+    let hash = entry.0
+        + offset!(nf_conn_tuplehash).bytes() as u64
+        + direction * offset!(tuplehash_size).bytes() as u64;
+    let tuple = Raw(hash + offset!(tuplehash_tuple).bytes() as u64);
     // One read: each costs a call.
     let words: [u32; TUPLE_WORDS] = tuple.field(0);
     let [a, b, c, d, from, e, f, g, h, to] = words;
@@ -65,10 +74,12 @@ pub(crate) fn tuple(entry: Raw, direction: u64) -> Tuple {
 /// The entry that a `struct nf_conntrack_tuple_hash` belongs to.
 #[inline(always)]
 pub(crate) fn of_tuple_hash(hash: Raw) -> Raw {
-    let tuple = Raw(hash.0 + offset!(tuplehash_tuple) as u64);
+    let tuple = Raw(hash.0 + offset!(tuplehash_tuple).bytes() as u64);
     let direction: u8 = tuple.field(offset!(tuple_dst_dir));
     let index = u64::from(direction & 1);
-    Raw(hash.0 - offset!(nf_conn_tuplehash) as u64 - index * offset!(tuplehash_size) as u64)
+    Raw(hash.0
+        - offset!(nf_conn_tuplehash).bytes() as u64
+        - index * offset!(tuplehash_size).bytes() as u64)
 }
 
 /// An IPv4 address fills only the first word of `union nf_inet_addr`.

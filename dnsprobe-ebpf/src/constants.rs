@@ -5,7 +5,7 @@
 use core::ptr::read_volatile;
 
 use dnsprobe_common::{
-    config::{Config, MAX_PORTS, Offsets},
+    config::{Config, FIELD_MARK, MAX_PORTS, Offsets},
     tcp::TcpLayout,
 };
 
@@ -25,6 +25,7 @@ pub(crate) static CONFIG: Config = Config {
     reason_netfilter: 0,
     reason_rcvbuf: 0,
     reason_proto_mem: 0,
+    window_type: 0,
     trace: 0,
     questions: 0,
     drop_has_reason: 0,
@@ -32,7 +33,7 @@ pub(crate) static CONFIG: Config = Config {
     cgroup_pointer_typed: 0,
     sees_reading: 0,
     arrives_by_device: 0,
-    pad: [0; 5],
+    pad: 0,
 };
 
 #[unsafe(no_mangle)]
@@ -78,10 +79,45 @@ pub(crate) fn load<T: Copy>(constant: *const T) -> T {
     unsafe { read_volatile(constant) }
 }
 
-/// A field offset of the running kernel.
+/// Where a field of the running kernel's structs is.
+pub(crate) trait Place: Copy {
+    /// What stands for it in a load instruction; see
+    /// `dnsprobe_common::config::FIELD_MARK`. `None`: it is only known as a number.
+    const MARK: Option<u16>;
+
+    /// Bytes from the start of the struct.
+    fn bytes(self) -> usize;
+}
+
+impl Place for usize {
+    const MARK: Option<u16> = None;
+
+    #[inline(always)]
+    fn bytes(self) -> usize {
+        self
+    }
+}
+
+/// The place that the field `INDEX` of [`OFFSETS`] says.
+#[derive(Clone, Copy)]
+pub(crate) struct Offset<const INDEX: usize>;
+
+impl<const INDEX: usize> Place for Offset<INDEX> {
+    const MARK: Option<u16> = Some(FIELD_MARK + INDEX as u16);
+
+    #[inline(always)]
+    fn bytes(self) -> usize {
+        // SAFETY: every index is made by `offset!`.
+        load(unsafe { (&raw const OFFSETS).cast::<u32>().add(INDEX) }) as usize
+    }
+}
+
+/// The place of a field of the running kernel.
 macro_rules! offset {
     ($field:ident) => {
-        $crate::constants::load(&raw const $crate::constants::OFFSETS.$field) as usize
+        $crate::constants::Offset::<
+            { core::mem::offset_of!(dnsprobe_common::config::Offsets, $field) / 4 },
+        >
     };
 }
 

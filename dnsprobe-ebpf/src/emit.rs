@@ -8,19 +8,20 @@ use aya_ebpf::{
 };
 use dnsprobe_common::{
     event::{EventKind, Header, Packet, Question},
-    flow::{InFlight, QueryKey, Role, Tuple},
+    flow::{InFlight, QueryKey, Role, Transport, Tuple},
     stats::Health,
 };
 
 use crate::{
     conntrack,
     constants::offset,
+    flow::Flow,
     in_flight,
     maps::{EVENTS, SENT, count},
     memory::{Pointer, Raw, read},
     packet::Dns,
-    socket::{self, Socket},
-    transaction::{self, NOWHERE},
+    socket::{self, Holder, Socket},
+    transaction::NOWHERE,
 };
 
 /// The programs' clock.
@@ -90,7 +91,7 @@ pub(crate) fn bare_packet(
 /// question. For cold paths: everything is read through the helper.
 #[inline(always)]
 pub(crate) fn packet(to: *mut Packet, kind: EventKind, at_ns: u64, skb: Raw, dns: &Dns) {
-    let owner = socket::raw(skb.follow(offset!(sk_buff_sk)));
+    let owner = skb.follow(offset!(sk_buff_sk)).owner();
     packet_of(to, kind, at_ns, skb, dns, owner, true);
 }
 
@@ -121,7 +122,7 @@ pub(crate) fn packet_of(
                 (*to).netns = socket::netns(device, offset!(net_device_net));
             }
         }
-        (*to).tuple = dns.tuple;
+        (*to).tuple = dns.tuple();
         (*to).id = dns.id;
         (*to).flags = dns.flags;
         (*to).pad = 0;
@@ -138,13 +139,13 @@ pub(crate) fn packet_of(
         }
         let asked = asked_tuple(to, dns.is_answer());
         let netns = (*to).netns;
-        let key = transaction::key_of(&asked, dns.id, Role::Client, netns);
+        let key = Flow::of(&asked).key(dns.id, Role::Client, Transport::Udp, netns);
         match in_flight::find(&key) {
             Some(found) => {
                 let query = found.query();
                 // Where it ended is also where it was seen last.
                 if !dns.is_answer() && !entry.is_null() {
-                    (*query).left_as = dns.tuple;
+                    (*query).left_as = dns.tuple();
                     (*query).conntrack_info = 1 + conntrack::info(skb);
                 }
                 (*to).has_query = 1;

@@ -1,18 +1,15 @@
 //! The queries in flight; how slots are shared is told in
 //! `dnsprobe_common::slots`.
 
-use core::{
-    mem::offset_of,
-    ptr::{read_volatile, write_volatile},
-};
+use core::ptr::{read_volatile, write_volatile};
 
 use aya_ebpf::{bindings::BPF_F_MMAPABLE, macros::map, maps::Array};
 use dnsprobe_common::{
-    flow::{InFlight, QueryKey},
+    flow::InFlight,
     slots::{GROUPS, Group, Slot, WAYS, group},
 };
 
-use crate::maps::add32;
+use crate::{flow::Key, maps::add32};
 
 /// Swept by user space, which sees it as memory.
 #[map(name = "IN_FLIGHT")]
@@ -30,10 +27,25 @@ impl Entry {
         unsafe { &raw mut (*self.0).query }
     }
 
+    /// Lets a claimed slot be found, its query being written.
+    #[inline(always)]
+    pub(crate) fn publish(self, key: &Key) {
+        // SAFETY: a live map value. The first word last: without it nobody takes the
+        // others for a key.
+        unsafe {
+            let stored = (&raw mut (*self.0).key).cast::<u64>();
+            let mut word = key.0.len();
+            while word > 0 {
+                word -= 1;
+                write_volatile(stored.add(word), key.0[word]);
+            }
+        }
+    }
+
     /// Ends the query with this key and frees its slot; `false` when somebody else
     /// did.
     #[inline(always)]
-    pub(crate) fn end(self, key: &QueryKey) -> bool {
+    pub(crate) fn end(self, key: &Key) -> bool {
         // SAFETY: a live map value.
         unsafe {
             let endings = &raw mut (*self.0).endings;
@@ -42,11 +54,11 @@ impl Entry {
                 return false;
             }
             // Somebody may have ended it before, and the slot may be another query's.
-            if differs_first(&raw const (*self.0).key, key) != 0 {
+            if !key.has_word_of(&raw const (*self.0).key) {
                 add32(endings, MINUS_ONE);
                 return false;
             }
-            write_volatile(&raw mut (*self.0).key.client_port, 0);
+            write_volatile((&raw mut (*self.0).key).cast::<u64>(), 0);
             add32(&raw mut (*self.0).claims, MINUS_ONE);
         }
         true
@@ -67,16 +79,15 @@ unsafe fn slot(group: *mut Group, way: usize) -> *mut Slot {
 
 /// The query with this key.
 #[inline(always)]
-pub(crate) fn find(key: &QueryKey) -> Option<Entry> {
-    let group = TABLE.get_ptr_mut(group(key))?;
+pub(crate) fn find(key: &Key) -> Option<Entry> {
+    let group = TABLE.get_ptr_mut(group(&key.0))?;
     let mut way = 0;
     while way < WAYS {
         // SAFETY: a live map value.
         unsafe {
             let slot = slot(group, way);
-            if differs_first(&raw const (*slot).key, key) == 0
-                && differs_then(&raw const (*slot).key, key) == 0
-            {
+            let stored = &raw const (*slot).key;
+            if key.has_word_of(stored) && key.has_rest_of(stored) {
                 return Some(any(group, slot));
             }
         }
@@ -99,55 +110,11 @@ unsafe fn any(group: *mut Group, found: *mut Slot) -> Entry {
     }
 }
 
-/// Not 0 when the keys differ in what differs most: ports, id, role, transport.
-/// Without branches between the words, of which the verifier would follow each.
-///
-/// # Safety
-/// `stored` points into a live map value.
+/// A slot for a query that is not in the table; `None` when its group is full.
+/// Nobody finds it before it is published.
 #[inline(always)]
-unsafe fn differs_first(stored: *const QueryKey, key: &QueryKey) -> u32 {
-    // SAFETY: see above.
-    unsafe { differs(stored, key, PORTS) | differs(stored, key, PORTS + 1) }
-}
-
-/// Not 0 when the keys differ in their addresses or network namespace.
-///
-/// # Safety
-/// `stored` points into a live map value.
-#[inline(always)]
-unsafe fn differs_then(stored: *const QueryKey, key: &QueryKey) -> u32 {
-    let mut difference = 0;
-    let mut word = 0;
-    while word < WORDS {
-        if word != PORTS && word != PORTS + 1 {
-            // SAFETY: see above.
-            difference |= unsafe { differs(stored, key, word) };
-        }
-        word += 1;
-    }
-    difference
-}
-
-/// The words of a key, and the first of the two with the ports and what follows.
-const WORDS: usize = size_of::<QueryKey>() / 4;
-const PORTS: usize = offset_of!(QueryKey, client_port) / 4;
-
-/// # Safety
-/// `stored` points into a live map value; `word` is below `WORDS`.
-#[inline(always)]
-unsafe fn differs(stored: *const QueryKey, key: &QueryKey, word: usize) -> u32 {
-    const { assert!(size_of::<QueryKey>().is_multiple_of(4) && align_of::<QueryKey>() == 4) };
-    // SAFETY: see above.
-    unsafe {
-        read_volatile(stored.cast::<u32>().add(word)) ^ *(&raw const *key).cast::<u32>().add(word)
-    }
-}
-
-/// A slot for a query that is not in the table, filled in; `None` when its group
-/// is full.
-#[inline(always)]
-pub(crate) fn claim(key: &QueryKey, query: &InFlight) -> Option<Entry> {
-    let group = TABLE.get_ptr_mut(group(key))?;
+pub(crate) fn claim(key: &Key) -> Option<Entry> {
+    let group = TABLE.get_ptr_mut(group(&key.0))?;
     let mut way = 0;
     while way < WAYS {
         // SAFETY: a live map value.
@@ -157,10 +124,8 @@ pub(crate) fn claim(key: &QueryKey, query: &InFlight) -> Option<Entry> {
             if read_volatile(claims) == 0 {
                 add32(claims, 1);
                 if read_volatile(claims) == 1 {
-                    (*slot).endings = 0;
-                    (*slot).query = *query;
+                    write_volatile(&raw mut (*slot).endings, 0);
                     write_volatile(&raw mut (*slot).way, way as u32);
-                    (*slot).key = *key;
                     return Some(any(group, slot));
                 }
                 add32(claims, MINUS_ONE);

@@ -6,6 +6,7 @@ use dnsprobe_common::{event::Ipvs, flow::V4_MAPPED_WORD};
 use crate::{
     constants::offset,
     emit,
+    flow::narrow,
     memory::{Pointer, Raw},
     packet::Dns,
 };
@@ -64,9 +65,9 @@ impl Connection {
     /// Whether a packet from a client belongs to it.
     #[inline(always)]
     pub(crate) fn is_of(&self, dns: &Dns) -> bool {
-        let source = &dns.tuple.source;
-        let client = if is_v4(source) { source[3] } else { source[0] };
-        self.client_port == dns.tuple.source_port && self.client[0] == client
+        let source = narrow(dns.flow.client);
+        let client = if is_v4(&source) { source[3] } else { source[0] };
+        self.client_port == dns.flow.client_port && self.client[0] == client
     }
 
     /// Writes it into a record.
@@ -77,7 +78,7 @@ impl Connection {
     pub(crate) unsafe fn write(&self, record: *mut Ipvs, dns: &Dns) {
         // SAFETY: see above.
         unsafe {
-            (*record).backend = if is_v4(&dns.tuple.source) {
+            (*record).backend = if is_v4(&narrow(dns.flow.client)) {
                 [0, 0, V4_MAPPED_WORD, self.backend[0]]
             } else {
                 self.backend

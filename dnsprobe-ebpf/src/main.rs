@@ -7,7 +7,7 @@
 
 #![no_std]
 #![no_main]
-// Inline assembly for atomic additions; see `maps::add`.
+// Inline assembly for atomic additions and for loads; see `maps::add`, `memory`.
 #![feature(asm_experimental_arch)]
 
 /// A line of aya-log from a program; nothing at all unless the programs are
@@ -24,6 +24,7 @@ mod calls;
 mod conntrack;
 mod constants;
 mod emit;
+mod flow;
 mod hooks;
 mod in_flight;
 mod ipvs;

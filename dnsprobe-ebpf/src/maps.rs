@@ -1,15 +1,16 @@
 //! All maps, with what bounds them.
 
-use core::{arch::asm, ptr::read_volatile};
+use core::{arch::asm, mem::transmute, ptr::read_volatile};
 
 use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use dnsprobe_common::{
     event::{Answer, Clash, Recent, Sent},
-    flow::{QueryKey, Transport, Tuple, V4_MAPPED_WORD},
-    stats::{Health, Stats, StatsKey, StatsSlot},
+    flow::{KeyWords, QueryKey, Transport, Tuple, V4_MAPPED_WORD},
+    stats::{AGGREGATES, Health, Stats, StatsKey, StatsSlot},
 };
 
 use crate::ipvs::Connection;
@@ -38,9 +39,9 @@ pub(crate) static ANSWERED: LruHashMap<QueryKey, Answer> = LruHashMap::with_max_
 #[map]
 static STATS_PLACES: HashMap<StatsKey, u32> = HashMap::with_max_entries(AGGREGATES, 0);
 
-/// The aggregates.
+/// The aggregates. Read by user space, which sees them as memory.
 #[map]
-static STATS: Array<StatsSlot> = Array::with_max_entries(AGGREGATES, 0);
+static STATS: Array<StatsSlot> = Array::with_max_entries(AGGREGATES, BPF_F_MMAPABLE);
 
 /// The first place that may be free.
 #[map]
@@ -52,13 +53,14 @@ static STATS_NEXT: Array<u64> = Array::with_max_entries(1, 0);
 #[map]
 static STATS_LAST: PerCpuArray<LastStats> = PerCpuArray::with_max_entries(8, 0);
 
-const AGGREGATES: u32 = 2_048;
+/// A [`StatsKey`] in words.
+pub(crate) type StatsWords = [u64; 6];
 
 /// See [`STATS_LAST`].
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct LastStats {
-    key: StatsKey,
+    key: StatsWords,
     /// 1 + its place; 0: none yet.
     place: u64,
 }
@@ -104,8 +106,7 @@ pub(crate) static IPVS_NO_BACKEND: PerCpuArray<u64> = PerCpuArray::with_max_entr
 pub(crate) struct LastSent {
     pub(crate) socket: u64,
     pub(crate) at_ns: u64,
-    pub(crate) key: QueryKey,
-    pub(crate) pad: u32,
+    pub(crate) key: KeyWords,
 }
 
 /// See [`LAST_QUEUED`].
@@ -171,21 +172,23 @@ pub(crate) fn stats_at(place: u32) -> Option<*mut Stats> {
 
 /// Which program uses an aggregate; see [`STATS_LAST`].
 #[inline(always)]
-fn user(key: &StatsKey, transport: Transport) -> u32 {
-    let is_v6 = key.server[2] != V4_MAPPED_WORD;
-    u32::from(key.role & 1) | u32::from(transport as u8) << 1 | u32::from(is_v6) << 2
+fn user(key: &StatsWords, transport: Transport) -> u32 {
+    let role = (key[5] >> 48) as u32 & 1;
+    let is_v6 = key[4] as u32 != V4_MAPPED_WORD;
+    role | u32::from(transport as u8) << 1 | u32::from(is_v6) << 2
 }
 
 /// The aggregate for a key, made when it is new, and its place.
 #[inline(always)]
-pub(crate) fn stats(key: &StatsKey, transport: Transport) -> Option<(u32, *mut Stats)> {
+pub(crate) fn stats(key: &StatsWords, transport: Transport) -> Option<(u32, *mut Stats)> {
     let last = STATS_LAST.get_ptr_mut(user(key, transport) & 7)?;
     // SAFETY: this processor's own map value.
     let place = unsafe {
         if (*last).place != 0 && is_same(&raw const (*last).key, key) {
             ((*last).place - 1) as u32
         } else {
-            let place = place_of(key)?;
+            // SAFETY: as large, and any words are a key.
+            let place = place_of(&transmute::<StatsWords, StatsKey>(*key))?;
             (*last).key = *key;
             (*last).place = u64::from(place) + 1;
             place
@@ -199,14 +202,11 @@ pub(crate) fn stats(key: &StatsKey, transport: Transport) -> Option<(u32, *mut S
 /// # Safety
 /// `stored` points into a live map value.
 #[inline(always)]
-unsafe fn is_same(stored: *const StatsKey, key: &StatsKey) -> bool {
-    const { assert!(size_of::<StatsKey>() == 6 * 8 && align_of::<StatsKey>() == 8) };
-    let stored = stored.cast::<u64>();
-    let key = (&raw const *key).cast::<u64>();
+unsafe fn is_same(stored: *const StatsWords, key: &StatsWords) -> bool {
     let mut word = 0;
-    while word < 6 {
-        // SAFETY: see above; both are six words long.
-        if unsafe { *stored.add(word) != *key.add(word) } {
+    while word < key.len() {
+        // SAFETY: see above.
+        if unsafe { (*stored)[word] != key[word] } {
             return false;
         }
         word += 1;

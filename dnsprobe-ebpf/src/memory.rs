@@ -1,16 +1,23 @@
 //! Reading kernel structs: directly, where the verifier knows the pointer's
-//! type (fentry and BTF tracepoint arguments), or through a helper call.
-//! A direct load is an instruction; a helper call is about a hundred.
+//! type (fentry and BTF tracepoint arguments); through a window, as which the
+//! kernel lets any address be read since 6.2; or through a helper call. A direct
+//! load is an instruction, one through a window seven; a helper call is about a
+//! hundred.
+
+use core::{arch::asm, mem::MaybeUninit, ptr::read_volatile};
 
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
+use dnsprobe_common::config::RDONLY_CAST;
+
+use crate::constants::{Place, config};
 
 /// A pointer to a kernel struct.
 pub(crate) trait Pointer: Copy {
-    /// The value at `offset` bytes; zero when the memory cannot be read.
-    fn field<T: Copy>(self, offset: usize) -> T;
+    /// The value at a place; zero when the memory cannot be read.
+    fn field<T: Copy>(self, place: impl Place) -> T;
 
-    /// The pointer at `offset` bytes.
-    fn follow(self, offset: usize) -> Self;
+    /// The pointer at a place.
+    fn follow(self, place: impl Place) -> Self;
 
     /// The address as a number.
     fn address(self) -> u64;
@@ -38,15 +45,13 @@ pub(crate) struct Raw(pub(crate) u64);
 
 impl Pointer for Typed {
     #[inline(always)]
-    fn field<T: Copy>(self, offset: usize) -> T {
-        // SAFETY: the verifier turns loads through a BTF pointer into ones
-        // that yield zero on a fault, and rejects offsets outside the struct.
-        unsafe { core::ptr::read_volatile(self.0.add(offset).cast::<T>()) }
+    fn field<T: Copy>(self, place: impl Place) -> T {
+        load_typed(self.0, place)
     }
 
     #[inline(always)]
-    fn follow(self, offset: usize) -> Self {
-        Self(self.field::<*const u8>(offset))
+    fn follow(self, place: impl Place) -> Self {
+        Self(self.field::<*const u8>(place))
     }
 
     #[inline(always)]
@@ -55,23 +60,132 @@ impl Pointer for Typed {
     }
 }
 
+/// Loads through a pointer whose type the verifier knows.
+#[inline(always)]
+fn load_typed<T: Copy, P: Place>(pointer: *const u8, place: P) -> T {
+    macro_rules! load {
+        ($type:literal) => {{
+            let word: u64;
+            asm!(
+                concat!("{word} = *(", $type, " *)({pointer} + {mark})"),
+                word = out(reg) word,
+                pointer = in(reg) pointer,
+                mark = const mark::<P>(),
+                options(pure, nomem, nostack),
+            );
+            word
+        }};
+    }
+    // SAFETY: the verifier turns loads through a BTF pointer into ones that yield
+    // zero on a fault, and rejects offsets outside the struct. For the compiler
+    // they are plain functions of the pointer: nothing here writes kernel structs,
+    // and so what is not needed is not loaded.
+    unsafe {
+        let word = match (P::MARK, size_of::<T>()) {
+            (Some(_), 1) => load!("u8"),
+            (Some(_), 2) => load!("u16"),
+            (Some(_), 4) => load!("u32"),
+            (Some(_), 8) => load!("u64"),
+            _ => return read_volatile(pointer.add(place.bytes()).cast::<T>()),
+        };
+        core::mem::transmute_copy(&word)
+    }
+}
+
+const fn mark<P: Place>() -> u16 {
+    match P::MARK {
+        Some(mark) => mark,
+        None => 0,
+    }
+}
+
 impl Pointer for Raw {
     #[inline(always)]
-    fn field<T: Copy>(self, offset: usize) -> T {
-        let mut value = core::mem::MaybeUninit::<T>::zeroed();
-        read(self.0 + offset as u64, &raw mut value, size_of::<T>());
+    fn field<T: Copy>(self, place: impl Place) -> T {
+        let address = self.0 + place.bytes() as u64;
+        if let Some(window) = Window::at(address) {
+            return window.field();
+        }
+        let mut value = MaybeUninit::<T>::zeroed();
+        read(address, &raw mut value, size_of::<T>());
         // SAFETY: zeroed or filled; T is a plain integer type at every use.
         unsafe { value.assume_init() }
     }
 
     #[inline(always)]
-    fn follow(self, offset: usize) -> Self {
-        Self(self.field::<u64>(offset))
+    fn follow(self, place: impl Place) -> Self {
+        Self(self.field::<u64>(place))
     }
 
     #[inline(always)]
     fn address(self) -> u64 {
         self.0
+    }
+}
+
+/// Kernel memory that a program may load from: what cannot be read is zero.
+#[derive(Clone, Copy)]
+pub(crate) struct Window(*const u64);
+
+impl Window {
+    /// The memory at an address, [`Self::LEN`] bytes of it; `None` on kernels
+    /// before 6.2.
+    #[inline(always)]
+    pub(crate) fn at(address: u64) -> Option<Self> {
+        let as_type = config!(window_type);
+        if as_type == 0 {
+            return None;
+        }
+        let memory: *const u64;
+        // SAFETY: bpf_rdonly_cast (kernel/bpf/helpers.c, 6.2) returns its argument;
+        // what it may be used for is the verifier's business. A kernel function
+        // destroys the registers of its arguments.
+        unsafe {
+            asm!(
+                ".8byte {call}",
+                call = const RDONLY_CAST,
+                inlateout("r1") address => _,
+                inlateout("r2") u64::from(as_type) => _,
+                lateout("r0") memory,
+                lateout("r3") _,
+                lateout("r4") _,
+                lateout("r5") _,
+                options(nostack),
+            );
+        }
+        Some(Self(memory))
+    }
+
+    /// The first 24 fields of `struct rtnl_link_stats64`.
+    pub(crate) const LEN: usize = 24 * 8;
+
+    /// The word at `index` (of eight bytes).
+    #[inline(always)]
+    pub(crate) fn word(self, index: usize) -> u64 {
+        // SAFETY: as for `Typed`.
+        unsafe { read_volatile(self.0.add(index)) }
+    }
+
+    /// What is at its start.
+    #[inline(always)]
+    pub(crate) fn field<T: Copy>(self) -> T {
+        const { assert!(size_of::<T>() <= Self::LEN) };
+        if size_of::<T>() <= 8 {
+            // SAFETY: as for `Typed`.
+            return unsafe { read_volatile(self.0.cast::<T>()) };
+        }
+        const { assert!(size_of::<T>() <= 8 || size_of::<T>().is_multiple_of(8)) };
+        let mut value = MaybeUninit::<T>::uninit();
+        let words = value.as_mut_ptr().cast::<[u32; 2]>();
+        let mut index = 0;
+        while index < size_of::<T>() / 8 {
+            let word = self.word(index);
+            // SAFETY: inside `value`; every larger type is an array of words.
+            unsafe { words.add(index).write([word as u32, (word >> 32) as u32]) };
+            index += 1;
+        }
+        // SAFETY: filled; T is a plain integer type at every use.
+        unsafe { value.assume_init() }
     }
 }
 

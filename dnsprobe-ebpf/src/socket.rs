@@ -4,7 +4,7 @@ use aya_ebpf::helpers::generated::bpf_get_current_task;
 use dnsprobe_common::flow::Command;
 
 use crate::{
-    constants::{config, offset},
+    constants::{Place, config, offset},
     memory::{Pointer, Raw, Typed},
 };
 
@@ -19,21 +19,49 @@ pub(crate) struct Socket {
     pub(crate) netns: u32,
 }
 
-/// Owner of a socket whose type the verifier knows. `socket` may be null.
-#[inline(always)]
-pub(crate) fn typed(socket: Typed) -> Socket {
-    if socket.is_null() {
-        return Socket::default();
+/// A pointer to a socket, which may be null.
+pub(crate) trait Holder: Pointer {
+    /// Who holds the socket.
+    fn owner(self) -> Socket;
+
+    /// Its network namespace; see [`Socket::netns`].
+    #[inline(always)]
+    fn netns(self) -> u32 {
+        if self.is_null() { 0 } else { netns(self, offset!(sock_net)) }
     }
-    let cgroup = if config!(cgroup_pointer_typed) != 0 {
-        cgroup_id(socket.follow(offset!(sock_cgroup)))
-    } else {
-        // Before 5.15 the field is an integer; bit 0 set means that a cgroup
-        // v1 class sits in its place (net_cls, net_prio).
-        let packed: u64 = socket.field(offset!(sock_cgroup));
-        if packed & 1 == 1 { 0 } else { cgroup_id(Raw(packed)) }
-    };
-    Socket { identity: socket.address(), cgroup, netns: netns(socket, offset!(sock_net)) }
+}
+
+impl Holder for Typed {
+    #[inline(always)]
+    fn owner(self) -> Socket {
+        if self.is_null() {
+            return Socket::default();
+        }
+        let cgroup = if config!(cgroup_pointer_typed) != 0 {
+            cgroup_id(self.follow(offset!(sock_cgroup)))
+        } else {
+            cgroup_of_packed(self.field(offset!(sock_cgroup)))
+        };
+        Socket { identity: self.address(), cgroup, netns: self.netns() }
+    }
+}
+
+impl Holder for Raw {
+    #[inline(always)]
+    fn owner(self) -> Socket {
+        if self.is_null() {
+            return Socket::default();
+        }
+        let cgroup = cgroup_of_packed(self.field(offset!(sock_cgroup)));
+        Socket { identity: self.address(), cgroup, netns: self.netns() }
+    }
+}
+
+/// Before 5.15 the field is an integer; bit 0 set means that a cgroup v1 class sits
+/// in its place (net_cls, net_prio).
+#[inline(always)]
+fn cgroup_of_packed(packed: u64) -> u64 {
+    if packed & 1 == 1 { 0 } else { cgroup_id(Raw(packed)) }
 }
 
 #[inline(always)]
@@ -42,17 +70,6 @@ fn cgroup_id<P: Pointer>(cgroup: P) -> u64 {
         return 0;
     }
     cgroup.follow(offset!(cgroup_kn)).field(offset!(kernfs_node_id))
-}
-
-/// Owner of a socket read through the helper; for cold paths.
-#[inline(always)]
-pub(crate) fn raw(socket: Raw) -> Socket {
-    if socket.is_null() {
-        return Socket::default();
-    }
-    let packed: u64 = socket.field(offset!(sock_cgroup));
-    let cgroup = if packed & 1 == 1 { 0 } else { cgroup_id(Raw(packed)) };
-    Socket { identity: socket.address(), cgroup, netns: netns(socket, offset!(sock_net)) }
 }
 
 /// Command of the current process: its first thread's name, because others
@@ -64,9 +81,9 @@ pub(crate) fn current_command() -> Command {
     task.follow(offset!(task_struct_group_leader)).field(offset!(task_struct_comm))
 }
 
-/// Inode of the network namespace that a struct's namespace pointer at
-/// `offset` leads to.
+/// Inode of the network namespace that the namespace pointer at a place in a
+/// struct leads to.
 #[inline(always)]
-pub(crate) fn netns<P: Pointer>(holder: P, offset: usize) -> u32 {
-    holder.follow(offset).field(offset!(net_inum))
+pub(crate) fn netns<P: Pointer>(holder: P, place: impl Place) -> u32 {
+    holder.follow(place).field(offset!(net_inum))
 }

@@ -21,10 +21,11 @@ use dnsprobe_common::{
 use crate::{
     constants::{is_dns_port, tcp, watching},
     emit,
+    flow::Flow,
     maps::count,
     memory::{Pointer, Raw, Typed, read_user},
     packet::Dns,
-    socket::{self, current_command},
+    socket::{Holder, current_command},
     transaction::{self, NOWHERE},
     user_memory::Cursor,
 };
@@ -160,7 +161,7 @@ pub(crate) fn begin(sock: Typed, start_ns: u64) -> Option<*mut Connection> {
     let key = sock.address();
     let _ = CONNECTIONS.insert(key, NEW_CONNECTION.get(0)?, 0);
     let connection = CONNECTIONS.get_ptr_mut(key)?;
-    let owner = socket::typed(sock);
+    let owner = sock.owner();
     // SAFETY: a live map value.
     unsafe {
         (*connection).start_ns = start_ns;
@@ -368,24 +369,17 @@ impl Stream {
 /// One message of a process that asks or answers.
 #[inline(always)]
 fn handle(sock: Typed, role: Role, message: &Message, entered_ns: u64) {
-    let owner = socket::typed(sock);
-    let mut dns = Dns::in_user_memory(
-        asked(sock, role),
+    let dns = Dns::in_user_memory(
+        Flow::of(&asked(sock, role)),
         message.id,
         message.flags,
         message.question,
         message.question_len,
     );
     match (role, is_answer(message.flags)) {
-        (Role::Client, false) => transaction::query_sent(&dns, owner, entered_ns),
-        (Role::Server, false) => transaction::query_taken(&dns, owner, emit::now()),
-        (Role::Client, true) => {
-            dns.turn();
-            transaction::answer_read(&dns, owner, emit::now());
-        }
-        (Role::Server, true) => {
-            dns.turn();
-            transaction::answer_sent(&dns, owner, entered_ns);
-        }
+        (Role::Client, false) => transaction::query_sent(&dns, sock, entered_ns),
+        (Role::Server, false) => transaction::query_taken(&dns, sock, emit::now()),
+        (Role::Client, true) => transaction::answer_read(&dns, sock, emit::now()),
+        (Role::Server, true) => transaction::answer_sent(&dns, sock, entered_ns),
     }
 }

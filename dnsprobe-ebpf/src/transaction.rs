@@ -8,19 +8,23 @@ use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use dnsprobe_common::{
     dns::rcode,
     event::{Answer, EventKind, Finished, Packet, RECENT, Recent},
-    flow::{Command, InFlight, QueryKey, Role, Transport, Tuple, is_namespace_local, state},
+    flow::{Command, InFlight, QueryKey, Role, Transport, Tuple, state},
     histogram::{BUCKETS, bucket},
-    stats::{Health, Latency, Stats, StatsKey},
+    stats::{Health, Latency, Stats},
 };
 
 use crate::{
     constants::{config, watching},
     emit,
+    flow::Key,
     in_flight::{self, Entry},
-    maps::{ANSWERED, FLOWS, LAST_SENT, SENT, SENT_SCRATCH, add, add32, count, stats, stats_at},
+    maps::{
+        ANSWERED, FLOWS, LAST_SENT, SENT, SENT_SCRATCH, StatsWords, add, add32, count, stats,
+        stats_at,
+    },
     memory::Raw,
     packet::Dns,
-    socket::{Socket, current_command},
+    socket::{Holder, Socket, current_command},
 };
 
 /// `bpf_map_update_elem` flags.
@@ -36,47 +40,23 @@ pub(crate) const NOWHERE: Tuple =
 
 /// The key of the transaction a packet belongs to, as its client sees it.
 #[inline(always)]
-pub(crate) fn key(dns: &Dns, role: Role, netns: u32) -> QueryKey {
-    let tuple = &dns.tuple;
-    let transport = dns.transport as u8;
-    if !dns.is_answer() {
-        return QueryKey { transport, ..key_of(tuple, dns.id, role, netns) };
-    }
-    let asked = Tuple {
-        source: tuple.destination,
-        destination: tuple.source,
-        source_port: tuple.destination_port,
-        destination_port: tuple.source_port,
-    };
-    QueryKey { transport, ..key_of(&asked, dns.id, role, netns) }
+pub(crate) fn key(dns: &Dns, role: Role, netns: u32) -> Key {
+    dns.flow.key(dns.id, role, dns.transport, netns)
 }
 
-/// The key for a UDP flow in the direction of its query.
+/// The same at a socket, of which only the namespace is needed, and that not always.
 #[inline(always)]
-pub(crate) fn key_of(asked: &Tuple, id: u16, role: Role, netns: u32) -> QueryKey {
-    QueryKey {
-        client: asked.source,
-        server: asked.destination,
-        client_port: asked.source_port,
-        server_port: asked.destination_port,
-        id,
-        role: role as u8,
-        transport: Transport::Udp as u8,
-        netns: if is_namespace_local(&asked.source) { netns } else { 0 },
-    }
+fn key_at(dns: &Dns, role: Role, socket: impl Holder) -> Key {
+    key(dns, role, if dns.flow.is_local { socket.netns() } else { 0 })
 }
 
 #[inline(always)]
-fn stats_key(key: &QueryKey, cgroup: u64, netns: u32, command: Command) -> StatsKey {
-    StatsKey {
-        cgroup,
-        command,
-        server: key.server,
-        netns,
-        server_port: key.server_port,
-        role: key.role,
-        pad: 0,
-    }
+fn stats_key(key: &Key, owner: &Socket, command: Command) -> StatsWords {
+    let [server, rest] = key.server();
+    let role = if key.is_client() { Role::Client } else { Role::Server };
+    let port = u64::from(key.server_port());
+    let last = u64::from(owner.netns) | port << 32 | (role as u64) << 48;
+    [owner.cgroup, command[0], command[1], server, rest, last]
 }
 
 /// The aggregate a query in flight belongs to.
@@ -102,35 +82,15 @@ fn telling_command(cgroup: u64) -> Command {
 /// A query begins: sent by a client, queued at a server, or, over TCP, read by
 /// one.
 #[inline(always)]
-fn begin(dns: &Dns, key: &QueryKey, owner: Socket, tgid: u32, at_ns: u64) {
+fn begin(dns: &Dns, key: &Key, owner: Socket, tgid: u32, at_ns: u64) {
     if !watching() {
         return;
     }
-    let is_client = key.role == Role::Client as u8;
+    let is_client = key.is_client();
     // In softirq, where queries reach a server, the current task is anybody.
     let command = if is_client { telling_command(owner.cgroup) } else { [0; 2] };
-    let Some((place, stats)) =
-        stats(&stats_key(key, owner.cgroup, owner.netns, command), dns.transport)
-    else {
+    let Some((place, stats)) = stats(&stats_key(key, &owner, command), dns.transport) else {
         return;
-    };
-    let is_read = !is_client && dns.transport as u8 == Transport::Tcp as u8;
-    let query = InFlight {
-        start_ns: at_ns,
-        middle_ns: if is_read { at_ns } else { 0 },
-        device_ns: 0,
-        cgroup: owner.cgroup,
-        socket: owner.identity,
-        command,
-        netns: owner.netns,
-        tgid,
-        device_ifindex: 0,
-        device_netns: 0,
-        state: state::SENT,
-        answer_flags: 0,
-        conntrack_info: 0,
-        left_as: NOWHERE,
-        stats: place,
     };
     // SAFETY: `stats` points into a live map value.
     unsafe {
@@ -139,13 +99,45 @@ fn begin(dns: &Dns, key: &QueryKey, owner: Socket, tgid: u32, at_ns: u64) {
             (*stats).tgid = tgid;
         }
     }
-    if let Some(first) = in_flight::find(key) {
-        again(key, first, &query);
-    } else if in_flight::claim(key, &query).is_none() {
-        count(Health::InFlightFull);
-        // SAFETY: as above.
-        unsafe { add(&raw mut (*stats).not_followed, 1) };
-        return;
+    let first = in_flight::find(key);
+    let entry = match first {
+        Some(first) => {
+            again(key, first, at_ns);
+            first
+        }
+        None => match in_flight::claim(key) {
+            Some(entry) => entry,
+            None => {
+                count(Health::InFlightFull);
+                // SAFETY: as above.
+                unsafe { add(&raw mut (*stats).not_followed, 1) };
+                return;
+            }
+        },
+    };
+    let is_read = !is_client && dns.transport as u8 == Transport::Tcp as u8;
+    // SAFETY: a slot of the table; written in place, because a copy would cost as
+    // much again.
+    unsafe {
+        let query = entry.query();
+        (*query).start_ns = at_ns;
+        (*query).middle_ns = if is_read { at_ns } else { 0 };
+        (*query).device_ns = 0;
+        (*query).cgroup = owner.cgroup;
+        (*query).socket = owner.identity;
+        (*query).command = command;
+        (*query).netns = owner.netns;
+        (*query).tgid = tgid;
+        (*query).device_ifindex = 0;
+        (*query).device_netns = 0;
+        (*query).state = state::SENT;
+        (*query).answer_flags = 0;
+        (*query).conntrack_info = 0;
+        (*query).left_as = NOWHERE;
+        (*query).stats = place;
+    }
+    if first.is_none() {
+        entry.publish(key);
     }
     if config!(questions) != 0 && is_client {
         remember(dns, key, owner, tgid, at_ns);
@@ -154,7 +146,7 @@ fn begin(dns: &Dns, key: &QueryKey, owner: Socket, tgid: u32, at_ns: u64) {
 
 /// Keeps a query with its question for a while.
 #[inline(always)]
-fn remember(dns: &Dns, key: &QueryKey, owner: Socket, tgid: u32, at_ns: u64) {
+fn remember(dns: &Dns, key: &Key, owner: Socket, tgid: u32, at_ns: u64) {
     let Some(sent) = SENT_SCRATCH.get_ptr_mut(0) else { return };
     // SAFETY: this processor's own scratch value.
     unsafe {
@@ -165,12 +157,12 @@ fn remember(dns: &Dns, key: &QueryKey, owner: Socket, tgid: u32, at_ns: u64) {
         (*sent).tgid = tgid;
         (*sent).command = current_command();
         dns.copy_question(&raw mut (*sent).question);
-        let _ = SENT.insert(key, &*sent, ANY);
+        let _ = SENT.insert(&key.narrow(), &*sent, ANY);
     }
     if dns.transport as u8 == Transport::Tcp as u8 {
         return;
     }
-    let tuple = &dns.tuple;
+    let tuple = &dns.tuple();
     match FLOWS.get_ptr_mut(tuple) {
         Some(recent) => append(recent, dns.id, at_ns),
         None => {
@@ -202,7 +194,8 @@ fn append(recent: *mut Recent, id: u16, at_ns: u64) {
 
 /// Remembers which server answered this question of a client socket.
 #[inline(always)]
-fn remember_answer(key: &QueryKey, at_ns: u64) {
+fn remember_answer(key: &Key, at_ns: u64) {
+    let key = &key.narrow();
     let question = QueryKey { server: [0; 4], server_port: 0, ..*key };
     let answer = Answer { at_ns, server: key.server, server_port: key.server_port, pad: [0; 3] };
     let _ = ANSWERED.insert(&question, &answer, ANY);
@@ -211,39 +204,29 @@ fn remember_answer(key: &QueryKey, at_ns: u64) {
 /// The same query again. The first, when unanswered, is told to user space: it
 /// has to be accounted for on its own.
 #[inline(always)]
-fn again(key: &QueryKey, first: Entry, query: &InFlight) {
+fn again(key: &Key, first: Entry, at_ns: u64) {
     let first = first.query();
     // SAFETY: points into a live map value.
-    unsafe {
-        if (*first).state == state::SENT {
-            finished(EventKind::Superseded, key, first, None, query.start_ns);
-        }
-        *first = *query;
+    if unsafe { (*first).state } == state::SENT {
+        finished(EventKind::Superseded, key, first, None, at_ns);
     }
 }
 
 /// Emits a transaction, with the question of its answer, or a query that was
 /// sent again, with the question that was kept.
 #[inline(always)]
-fn finished(
-    kind: EventKind,
-    key: &QueryKey,
-    query: *const InFlight,
-    answer: Option<&Dns>,
-    at_ns: u64,
-) {
+fn finished(kind: EventKind, key: &Key, query: *const InFlight, answer: Option<&Dns>, at_ns: u64) {
     let Some(mut entry) = emit::reserve::<Finished>() else { return };
     let record = emit::record(&mut entry);
     // SAFETY: a reserved record; `query` points into a live map value.
     unsafe {
         (*record).header = emit::header(kind, at_ns);
-        (*record).key = *key;
-        (*record).pad = 0;
+        (*record).key = key.narrow();
         (*record).query = *query;
         (*record).command = if config!(trace) != 0 { current_command() } else { [0; 2] };
         match answer {
             Some(dns) => dns.copy_question(&raw mut (*record).question),
-            None => emit::kept_question(&raw mut (*record).question, key),
+            None => emit::kept_question(&raw mut (*record).question, &key.narrow()),
         }
     }
     entry.submit(0);
@@ -251,18 +234,19 @@ fn finished(
 
 /// Client role: a socket sends a query.
 #[inline(always)]
-pub(crate) fn query_sent(dns: &Dns, owner: Socket, at_ns: u64) {
+pub(crate) fn query_sent(dns: &Dns, sender: impl Holder, at_ns: u64) {
+    let owner = sender.owner();
     sent(dns, &key(dns, Role::Client, owner.netns), owner, at_ns);
 }
 
 #[inline(always)]
-fn sent(dns: &Dns, key: &QueryKey, owner: Socket, at_ns: u64) {
+fn sent(dns: &Dns, key: &Key, owner: Socket, at_ns: u64) {
     if let Some(last) = LAST_SENT.get_ptr_mut(0) {
         // SAFETY: this processor's own map value.
         unsafe {
             (*last).socket = owner.identity;
             (*last).at_ns = at_ns;
-            (*last).key = *key;
+            (*last).key = key.0;
         }
     }
     begin(dns, key, owner, (bpf_get_current_pid_tgid() >> 32) as u32, at_ns);
@@ -271,7 +255,8 @@ fn sent(dns: &Dns, key: &QueryKey, owner: Socket, at_ns: u64) {
 /// Client role, tracepoint plan: a device takes a packet that still belongs to
 /// a socket. Devices stacked in the sender's namespace show it more than once.
 #[inline(always)]
-pub(crate) fn sent_by_device(dns: &Dns, owner: Socket, at_ns: u64) {
+pub(crate) fn sent_by_device(dns: &Dns, sender: impl Holder, at_ns: u64) {
+    let owner = sender.owner();
     let key = key(dns, Role::Client, owner.netns);
     if let Some(first) = in_flight::find(&key) {
         let first = first.query();
@@ -297,7 +282,7 @@ pub(crate) struct Passage {
 
 /// A device is about to transmit a query.
 #[inline(always)]
-pub(crate) fn passed_device(key: &QueryKey, passage: &Passage) {
+pub(crate) fn passed_device(key: &Key, passage: &Passage) {
     if let Some(entry) = in_flight::find(key) {
         let query = entry.query();
         // SAFETY: points into a live map value.
@@ -313,21 +298,15 @@ pub(crate) fn passed_device(key: &QueryKey, passage: &Passage) {
 
 /// Client role: an answer is put on a socket's queue.
 #[inline(always)]
-pub(crate) fn answer_queued(skb: Raw, dns: &Dns, owner: Socket, at_ns: u64) {
-    let key = key(dns, Role::Client, owner.netns);
+pub(crate) fn answer_queued(skb: Raw, dns: &Dns, receiver: impl Holder, at_ns: u64) {
+    let key = key_at(dns, Role::Client, receiver);
     match in_flight::find(&key) {
         Some(entry) => answered(&key, entry.query(), dns.flags, at_ns),
         None => {
             let Some(mut entry) = emit::reserve::<Packet>() else { return };
-            emit::packet_of(
-                emit::record(&mut entry),
-                EventKind::Stray,
-                at_ns,
-                skb,
-                dns,
-                owner,
-                false,
-            );
+            let record = emit::record(&mut entry);
+            let owner = receiver.owner();
+            emit::packet_of(record, EventKind::Stray, at_ns, skb, dns, owner, false);
             entry.submit(0);
         }
     }
@@ -348,7 +327,7 @@ pub(crate) fn answer_arrived(dns: &Dns, netns: u32, at_ns: u64) {
 
 /// Counts the first answer of a query.
 #[inline(always)]
-fn answered(key: &QueryKey, query: *mut InFlight, flags: u16, at_ns: u64) {
+fn answered(key: &Key, query: *mut InFlight, flags: u16, at_ns: u64) {
     // SAFETY: `query` and `stats` point into live map values.
     unsafe {
         if (*query).state != state::SENT {
@@ -372,8 +351,8 @@ fn answered(key: &QueryKey, query: *mut InFlight, flags: u16, at_ns: u64) {
 
 /// Client role: the process read an answer. Ends the transaction.
 #[inline(always)]
-pub(crate) fn answer_read(dns: &Dns, owner: Socket, at_ns: u64) {
-    let key = key(dns, Role::Client, owner.netns);
+pub(crate) fn answer_read(dns: &Dns, reader: impl Holder, at_ns: u64) {
+    let key = key_at(dns, Role::Client, reader);
     let Some(entry) = in_flight::find(&key) else { return };
     let query = entry.query();
     // SAFETY: `query` and `stats` point into live map values.
@@ -395,7 +374,7 @@ pub(crate) fn answer_read(dns: &Dns, owner: Socket, at_ns: u64) {
 
 /// The transaction is over.
 #[inline(always)]
-fn end(key: &QueryKey, entry: Entry, answer: &Dns, at_ns: u64) {
+fn end(key: &Key, entry: Entry, answer: &Dns, at_ns: u64) {
     if config!(trace) != 0 {
         finished(EventKind::Transaction, key, entry.query(), Some(answer), at_ns);
     }
@@ -404,21 +383,23 @@ fn end(key: &QueryKey, entry: Entry, answer: &Dns, at_ns: u64) {
 
 /// Server role: a query is put on a socket's queue.
 #[inline(always)]
-pub(crate) fn query_queued(dns: &Dns, owner: Socket, at_ns: u64) {
+pub(crate) fn query_queued(dns: &Dns, receiver: impl Holder, at_ns: u64) {
+    let owner = receiver.owner();
     begin(dns, &key(dns, Role::Server, owner.netns), owner, 0, at_ns);
 }
 
 /// Server role, over TCP: the server read a query; when it arrived is not seen.
 #[inline(always)]
-pub(crate) fn query_taken(dns: &Dns, owner: Socket, at_ns: u64) {
+pub(crate) fn query_taken(dns: &Dns, reader: impl Holder, at_ns: u64) {
+    let owner = reader.owner();
     let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
     begin(dns, &key(dns, Role::Server, owner.netns), owner, tgid, at_ns);
 }
 
 /// Server role: the server read a query.
 #[inline(always)]
-pub(crate) fn query_read(dns: &Dns, owner: Socket, at_ns: u64) {
-    let key = key(dns, Role::Server, owner.netns);
+pub(crate) fn query_read(dns: &Dns, reader: impl Holder, at_ns: u64) {
+    let key = key_at(dns, Role::Server, reader);
     let Some(entry) = in_flight::find(&key) else { return };
     let query = entry.query();
     // SAFETY: `query` and `stats` point into live map values.
@@ -434,8 +415,8 @@ pub(crate) fn query_read(dns: &Dns, owner: Socket, at_ns: u64) {
 
 /// Server role: the server sent an answer. Ends the transaction there.
 #[inline(always)]
-pub(crate) fn answer_sent(dns: &Dns, owner: Socket, at_ns: u64) {
-    let key = key(dns, Role::Server, owner.netns);
+pub(crate) fn answer_sent(dns: &Dns, sender: impl Holder, at_ns: u64) {
+    let key = key_at(dns, Role::Server, sender);
     let Some(entry) = in_flight::find(&key) else { return };
     let query = entry.query();
     // SAFETY: `query` and `stats` point into live map values.

@@ -18,7 +18,7 @@ use crate::{
     maps::{LAST_QUEUED, Queued},
     memory::{Pointer, Raw, Typed},
     packet::{self, Dns},
-    socket::{self, Socket},
+    socket::Holder,
     transaction,
 };
 
@@ -26,7 +26,7 @@ use crate::{
 pub fn udp_enqueue(ctx: FEntryContext) -> u32 {
     let skb = Typed(ctx.arg(1));
     if let Some(dns) = packet::dns(skb) {
-        queued(skb.raw(), &dns, socket::typed(Typed(ctx.arg(0))));
+        queued(skb.raw(), &dns, Typed(ctx.arg(0)));
     }
     0
 }
@@ -35,16 +35,16 @@ pub fn udp_enqueue(ctx: FEntryContext) -> u32 {
 pub fn udp_enqueue_kprobe(ctx: ProbeContext) -> u32 {
     let skb = Raw(ctx.arg::<u64>(1).unwrap_or(0));
     if let Some(dns) = packet::dns(skb) {
-        queued(skb, &dns, socket::raw(Raw(ctx.arg::<u64>(0).unwrap_or(0))));
+        queued(skb, &dns, Raw(ctx.arg::<u64>(0).unwrap_or(0)));
     }
     0
 }
 
 #[inline(always)]
-fn queued(skb: Raw, dns: &Dns, receiver: Socket) {
+fn queued(skb: Raw, dns: &Dns, receiver: impl Holder) {
     if let Some(last) = LAST_QUEUED.get_ptr_mut(0) {
         // SAFETY: this processor's own map value.
-        unsafe { *last = Queued { packet: skb.address(), socket: receiver.identity } };
+        unsafe { *last = Queued { packet: skb.address(), socket: receiver.address() } };
     }
     if dns.is_answer() {
         transaction::answer_queued(skb, dns, receiver, emit::now());

@@ -17,7 +17,7 @@ use crate::{
     constants::{is_dns_port, tcp, watching},
     emit,
     memory::{Pointer, Typed},
-    socket,
+    socket::Holder,
     stream::{self, Connection},
 };
 
@@ -69,7 +69,7 @@ fn failed(sock: Typed, connection: Option<*mut Connection>) {
             (*record).tgid = (*connection).tgid;
         } else {
             // In softirq, or anybody's context: only the socket can be trusted.
-            let owner = socket::typed(sock);
+            let owner = sock.owner();
             (*record).start_ns = 0;
             (*record).cgroup = owner.cgroup;
             (*record).command = [0; 2];

@@ -17,7 +17,9 @@ use crate::{
     constants::offset,
     emit,
     memory::{Pointer, Raw, Typed},
-    packet, socket, transaction,
+    packet,
+    socket::Holder,
+    transaction,
 };
 
 #[fentry(function = "ip_send_skb")]
@@ -34,7 +36,7 @@ pub fn ip_send_skb_kprobe(ctx: ProbeContext) -> u32 {
 #[inline(always)]
 pub(super) fn sent_typed(skb: Typed) -> u32 {
     if let Some(dns) = packet::dns(skb) {
-        sent(&dns, socket::typed(skb.follow(offset!(sk_buff_sk))));
+        sent(&dns, skb.follow(offset!(sk_buff_sk)));
     }
     0
 }
@@ -43,16 +45,16 @@ pub(super) fn sent_typed(skb: Typed) -> u32 {
 #[inline(always)]
 pub(super) fn sent_raw(skb: Raw) -> u32 {
     if let Some(dns) = packet::dns(skb) {
-        sent(&dns, socket::raw(skb.follow(offset!(sk_buff_sk))));
+        sent(&dns, skb.follow(offset!(sk_buff_sk)));
     }
     0
 }
 
 #[inline(always)]
-fn sent(dns: &packet::Dns, owner: socket::Socket) {
+fn sent(dns: &packet::Dns, sender: impl Holder) {
     if dns.is_answer() {
-        transaction::answer_sent(dns, owner, emit::now());
+        transaction::answer_sent(dns, sender, emit::now());
     } else {
-        transaction::query_sent(dns, owner, emit::now());
+        transaction::query_sent(dns, sender, emit::now());
     }
 }

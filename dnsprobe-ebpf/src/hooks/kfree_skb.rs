@@ -27,7 +27,8 @@ use crate::{
     maps::{LAST_QUEUED, Queued, TABLE_FULL},
     memory::{Pointer, Raw, Typed},
     packet::{self, Dns},
-    socket, transaction,
+    socket::{self, Holder},
+    transaction,
 };
 
 /// Between a failed allocation and the drop it leads to lies only the return
@@ -85,7 +86,7 @@ pub fn kfree_skb(ctx: BtfTracePointContext) -> u32 {
         }
     }
     if queue_full || (dns.is_answer() && refused_by_reader(location)) {
-        transaction::take_back(&dns, socket::raw(receiver).netns);
+        transaction::take_back(&dns, receiver.netns());
     } else if config!(arrives_by_device) != 0 && dns.is_answer() {
         let netns = socket::netns(skb.follow(offset!(sk_buff_dev)), offset!(net_device_net));
         transaction::take_back(&dns, netns);
@@ -113,7 +114,7 @@ pub fn kfree_skb_report(ctx: BtfTracePointContext) -> u32 {
         (*record).reason = reason(&ctx);
         if is_ours {
             let receiver = Raw((*found).receiver);
-            let receiving = socket::raw(receiver);
+            let receiving = receiver.owner();
             (*record).table_full_ns = (*found).table_full_ns;
             (*record).queue_full = u32::from(queue_full);
             (*record).receiver_cgroup = receiving.cgroup;
@@ -146,7 +147,7 @@ pub(super) unsafe fn dropped(
     dns: &Dns,
     device: bool,
 ) {
-    let sender = socket::raw(skb.follow(offset!(sk_buff_sk)));
+    let sender = skb.follow(offset!(sk_buff_sk)).owner();
     // SAFETY: see above; the helper writes at most the array's size.
     unsafe {
         let packet = &raw mut (*record).packet;

@@ -15,7 +15,7 @@ use crate::{
     constants::offset,
     emit,
     memory::{Pointer, Typed},
-    packet, socket, transaction,
+    packet, transaction,
 };
 
 #[btf_tracepoint(function = "net_dev_queue")]
@@ -26,11 +26,10 @@ pub fn net_dev_queue(ctx: BtfTracePointContext) -> u32 {
         return 0;
     }
     if let Some(dns) = packet::dns(skb) {
-        let owner = socket::typed(sk);
         if dns.is_answer() {
-            transaction::answer_sent(&dns, owner, emit::now());
+            transaction::answer_sent(&dns, sk, emit::now());
         } else {
-            transaction::sent_by_device(&dns, owner, emit::now());
+            transaction::sent_by_device(&dns, sk, emit::now());
         }
     }
     0

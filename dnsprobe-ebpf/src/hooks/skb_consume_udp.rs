@@ -18,7 +18,7 @@ use crate::{
     emit,
     memory::{Raw, Typed},
     packet::{self, Dns},
-    socket::{self, Socket},
+    socket::Holder,
     transaction,
 };
 
@@ -29,7 +29,7 @@ pub fn udp_consume(ctx: FEntryContext) -> u32 {
         return 0;
     }
     if let Some(dns) = packet::dns(Typed(ctx.arg(1))) {
-        read(&dns, socket::typed(Typed(ctx.arg(0))));
+        read(&dns, Typed(ctx.arg(0)));
     }
     0
 }
@@ -40,13 +40,13 @@ pub fn udp_consume_kprobe(ctx: ProbeContext) -> u32 {
         return 0;
     }
     if let Some(dns) = packet::dns(Raw(ctx.arg::<u64>(1).unwrap_or(0))) {
-        read(&dns, socket::raw(Raw(ctx.arg::<u64>(0).unwrap_or(0))));
+        read(&dns, Raw(ctx.arg::<u64>(0).unwrap_or(0)));
     }
     0
 }
 
 #[inline(always)]
-fn read(dns: &Dns, reader: Socket) {
+fn read(dns: &Dns, reader: impl Holder) {
     if dns.is_answer() {
         transaction::answer_read(dns, reader, emit::now());
     } else {

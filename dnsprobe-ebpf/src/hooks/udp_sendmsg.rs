@@ -26,10 +26,12 @@ use crate::{
     arch,
     calls::{self, Function},
     constants::{is_dns_port, offset, tcp},
-    emit, in_flight,
+    emit,
+    flow::{Key, narrow},
+    in_flight,
     maps::LAST_SENT,
     memory::{Pointer, Raw, read_user},
-    socket,
+    socket::Holder,
     transaction::NOWHERE,
     user_memory::Cursor,
 };
@@ -112,7 +114,7 @@ fn failed(socket: Raw, message: Raw, errno: u32, is_v6: bool) {
     }
     let Some(query) = query(message) else { return };
     let now = emit::now();
-    let owner = socket::raw(socket);
+    let owner = socket.owner();
     let Some(mut entry) = emit::reserve::<SendFailed>() else { return };
     let record = emit::record(&mut entry);
     // SAFETY: a reserved record; map values are live.
@@ -128,13 +130,13 @@ fn failed(socket: Raw, message: Raw, errno: u32, is_v6: bool) {
         }
         if let Some(last) = LAST_SENT.get_ptr(0)
             && (*last).socket == owner.identity
-            && (*last).key.id == query.id
+            && Key((*last).key).id() == query.id
             && now.wrapping_sub((*last).at_ns) < SAME_CALL_NS
-            && let Some(entry) = in_flight::find(&(*last).key)
+            && let Some(entry) = in_flight::find(&Key((*last).key))
         {
             (*packet).has_query = 1;
             (*packet).query = *entry.query();
-            (*packet).tuple.source = (*last).key.client;
+            (*packet).tuple.source = narrow(Key((*last).key).client());
         }
         (*record).errno = errno;
         (*record).tgid = (bpf_get_current_pid_tgid() >> 32) as u32;

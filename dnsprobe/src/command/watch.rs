@@ -283,7 +283,7 @@ impl Watch {
     fn snapshot(&mut self) -> Snapshot {
         let reading = self.session.read();
         let identity = &mut self.identity;
-        self.stats.read(&reading.stats, identity);
+        self.stats.read(reading.stats, identity);
         let now = Instant::now();
         let window = now - self.window;
         self.window = now;

@@ -1,6 +1,6 @@
 //! Tries a role's alternatives in order and reports what came of each.
 
-use std::path::Path;
+use std::{collections::HashSet, path::Path};
 
 use aya::{Btf, Ebpf, maps::ProgramArray, programs::Program};
 
@@ -22,6 +22,20 @@ pub(crate) struct Conditions<'a> {
     pub(crate) ipvs: Result<(), String>,
     /// Why TCP sockets and what is written to them cannot be read.
     pub(crate) tcp: Result<(), String>,
+}
+
+/// What programs may be attached to: names of functions, and of the types that
+/// stand for tracepoints.
+pub(crate) fn targets() -> HashSet<String> {
+    let alternatives = Role::ALL.into_iter().flat_map(alternatives);
+    alternatives
+        .flat_map(|alternative| {
+            alternative.programs.iter().map(|(_, symbol)| match alternative.mechanism {
+                Mechanism::BtfTracepoint => format!("btf_trace_{symbol}"),
+                _ => (*symbol).to_owned(),
+            })
+        })
+        .collect()
 }
 
 /// Attaches the best possible alternative of a role.

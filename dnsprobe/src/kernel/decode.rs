@@ -304,6 +304,7 @@ pub(crate) fn query_key(flow: &RawTuple, id: u16, netns: u32) -> QueryKey {
     QueryKey {
         client: flow.source,
         server: flow.destination,
+        pad: 0,
         client_port: flow.source_port,
         server_port: flow.destination_port,
         id,

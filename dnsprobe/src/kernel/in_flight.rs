@@ -1,56 +1,23 @@
 //! The table of queries in flight, as memory shared with the kernel programs; how
 //! slots are shared is told in `dnsprobe_common::slots`.
 
-use std::{
-    io,
-    os::fd::{AsFd, AsRawFd},
-    ptr::{self, NonNull},
-    sync::atomic::{AtomicU32, Ordering, fence},
-};
+use std::sync::atomic::{AtomicU32, Ordering, fence};
 
-use aya::maps::{Map, MapData};
+use aya::maps::Map;
 use dnsprobe_common::{
     flow::{InFlight, QueryKey},
     slots::{GROUPS, Group, Slot, WAYS, group},
 };
 
-use super::session::SessionError;
-
-const BYTES: usize = GROUPS as usize * size_of::<Group>();
+use super::{session::SessionError, shared::SharedArray};
 
 /// The table, `GROUPS` groups of it.
-pub(crate) struct InFlightTable {
-    memory: NonNull<Group>,
-    mapped: Option<MapData>,
-}
-
-// SAFETY: the memory is shared with the kernel, so no thread owns any of it; all
-// access is by volatile reads and atomic additions.
-unsafe impl Send for InFlightTable {}
+pub(crate) struct InFlightTable(SharedArray<Group>);
 
 impl InFlightTable {
-    /// Maps the programs' table into this process; the map stays open as long.
+    /// Maps the programs' table into this process.
     pub(crate) fn map(map: Map) -> Result<Self, SessionError> {
-        let Map::Array(map) = map else {
-            return Err(SessionError::Object("IN_FLIGHT as an array"));
-        };
-        // SAFETY: asks for a new mapping of a size that the map has (aya made it
-        // from the same object), at no particular address.
-        let memory = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                BYTES,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED,
-                map.fd().as_fd().as_raw_fd(),
-                0,
-            )
-        };
-        if memory == libc::MAP_FAILED {
-            return Err(SessionError::Table(io::Error::last_os_error()));
-        }
-        let memory = NonNull::new(memory.cast()).ok_or(SessionError::Object("IN_FLIGHT"))?;
-        Ok(Self { memory, mapped: Some(map) })
+        SharedArray::map(map, "IN_FLIGHT", GROUPS as usize).map(Self)
     }
 
     /// Every query in the table at one moment or another while this runs.
@@ -95,26 +62,17 @@ impl InFlightTable {
     }
 
     fn find(&self, key: &QueryKey) -> Option<(*mut Slot, InFlight)> {
-        self.slots(group(key)).find_map(|slot| {
+        self.slots(group(&key.words())).find_map(|slot| {
             let (found, query) = read(slot)?;
             (found == *key).then_some((slot, query))
         })
     }
 
     fn slots(&self, group: u32) -> impl Iterator<Item = *mut Slot> + use<> {
-        // SAFETY: groups come from `GROUPS`, so the address is in the mapping.
-        let group = unsafe { self.memory.as_ptr().add(group as usize) };
-        // SAFETY: as above; a group has that many slots.
-        (0..WAYS).map(move |way| unsafe { (&raw mut (*group).slots).cast::<Slot>().add(way) })
-    }
-}
-
-impl Drop for InFlightTable {
-    fn drop(&mut self) {
-        if self.mapped.is_some() {
-            // SAFETY: mapped in `map` with that size; nothing refers to it any more.
-            unsafe { libc::munmap(self.memory.as_ptr().cast(), BYTES) };
-        }
+        self.0.get(group as usize).into_iter().flat_map(|group| {
+            // SAFETY: in the mapping; a group has that many slots.
+            (0..WAYS).map(move |way| unsafe { (&raw mut (*group).slots).cast::<Slot>().add(way) })
+        })
     }
 }
 
@@ -148,12 +106,13 @@ mod tests {
         role: 0,
         transport: 0,
         netns: 0,
+        pad: 0,
     };
 
     /// A table with one query, in the third slot of its group.
     fn table(memory: &mut Vec<Group>) -> (InFlightTable, *mut Slot) {
         memory.resize(GROUPS as usize, Group::default());
-        let slot = &mut memory[group(&KEY) as usize].slots[2];
+        let slot = &mut memory[group(&KEY.words()) as usize].slots[2];
         *slot = Slot {
             claims: 1,
             key: KEY,
@@ -162,8 +121,7 @@ mod tests {
             ..Slot::default()
         };
         let slot: *mut Slot = slot;
-        let memory = NonNull::new(memory.as_mut_ptr()).unwrap();
-        (InFlightTable { memory, mapped: None }, slot)
+        (InFlightTable(SharedArray::over(memory)), slot)
     }
 
     #[test]

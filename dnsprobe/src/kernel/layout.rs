@@ -48,6 +48,7 @@ impl Layout {
         o.sk_buff_dev = sized(btf, "sk_buff", "dev", 8)?;
         o.net_device_ifindex = sized(btf, "net_device", "ifindex", 4)?;
         o.net_device_net = sized(btf, "net_device", "nd_net.net", 8)?;
+        o.net_device_flags = sized(btf, "net_device", "flags", 4)?;
         o.net_inum = sized(btf, "net", "ns.inum", 4)?;
         o.task_struct_group_leader = sized(btf, "task_struct", "group_leader", 8)?;
         o.task_struct_comm = sized(btf, "task_struct", "comm", 16)?;

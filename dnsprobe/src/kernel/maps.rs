@@ -1,6 +1,9 @@
 //! Typed access to the programs' maps.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::{
+    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+    sync::atomic::{Ordering, fence},
+};
 
 use aya::{
     Ebpf,
@@ -9,10 +12,10 @@ use aya::{
 use dnsprobe_common::{
     event::{Answer, Recent, Sent},
     flow::{QueryKey, Tuple},
-    stats::{Health, Stats, StatsKey, StatsSlot},
+    stats::{AGGREGATES, Health, Stats, StatsKey, StatsSlot},
 };
 
-use super::{in_flight::InFlightTable, session::SessionError};
+use super::{in_flight::InFlightTable, session::SessionError, shared::SharedArray};
 
 /// The maps of a loaded object.
 pub(crate) struct Maps {
@@ -22,7 +25,7 @@ pub(crate) struct Maps {
     pub(crate) flows: HashMap<MapData, Tuple, Recent>,
     pub(crate) answered: HashMap<MapData, QueryKey, Answer>,
     stats_places: HashMap<MapData, StatsKey, u32>,
-    stats: Array<MapData, StatsSlot>,
+    stats: SharedArray<StatsSlot>,
     health: PerCpuArray<MapData, u64>,
 }
 
@@ -35,7 +38,7 @@ impl Maps {
             flows: HashMap::try_from(map(ebpf, "FLOWS")?)?,
             answered: HashMap::try_from(map(ebpf, "ANSWERED")?)?,
             stats_places: HashMap::try_from(map(ebpf, "STATS_PLACES")?)?,
-            stats: Array::try_from(map(ebpf, "STATS")?)?,
+            stats: SharedArray::map(map(ebpf, "STATS")?, "STATS", AGGREGATES as usize)?,
             health: PerCpuArray::try_from(map(ebpf, "HEALTH")?)?,
         })
     }
@@ -49,22 +52,25 @@ impl Maps {
     }
 
     /// Every aggregate so that no answer is in it whose query is not: the programs
-    /// count on meanwhile, so answers are taken from a first reading and queries
-    /// from a second one.
-    pub(crate) fn aggregates(&self) -> Vec<(StatsKey, Stats)> {
-        let places: Vec<(StatsKey, u32)> =
-            self.stats_places.iter().filter_map(Result::ok).collect();
-        let read = |place: u32| self.stats.get(&place, 0).ok();
-        let mut all: Vec<(StatsKey, u32, Stats)> = places
-            .into_iter()
-            .filter_map(|(key, place)| Some((key, place, read(place)?.stats)))
-            .collect();
-        for (_, place, stats) in &mut all {
-            if let Some(later) = read(*place) {
-                stats.queries = later.stats.queries;
-            }
+    /// count on meanwhile, so answers are taken first and queries afterwards.
+    pub(crate) fn aggregates(&self) -> Vec<(StatsKey, Box<Stats>)> {
+        let places = self.stats_places.iter().filter_map(Result::ok);
+        places.filter_map(|(key, place)| Some((key, self.aggregate(place)?))).collect()
+    }
+
+    fn aggregate(&self, place: u32) -> Option<Box<Stats>> {
+        let slot = self.stats.get(usize::try_from(place).ok()?)?;
+        let mut stats = Box::<Stats>::new_uninit();
+        // SAFETY: `slot` is in the mapping and its counters are plain numbers, of
+        // which any bits are valid; copied once, because there are thousands. The
+        // queries are read after everything else.
+        unsafe {
+            let shared = &raw const (*slot).stats;
+            shared.copy_to_nonoverlapping(stats.as_mut_ptr(), 1);
+            fence(Ordering::Acquire);
+            (*stats.as_mut_ptr()).queries = (&raw const (*shared).queries).read_volatile();
+            Some(stats.assume_init())
         }
-        all.into_iter().map(|(key, _, stats)| (key, stats)).collect()
     }
 
     /// A health counter over all processors.

@@ -18,11 +18,13 @@ mod maps;
 mod netlink;
 mod node_facts;
 mod node_services;
+mod object;
 mod plan;
 mod program_log;
 mod recent;
 mod services;
 mod session;
+mod shared;
 mod sockopt;
 mod symbols;
 

@@ -15,6 +15,7 @@ use dnsprobe_common::{
     flow::{InFlight, QueryKey, Role as End, Transport, state},
     stats::{Health, Stats, StatsKey},
 };
+use object::Endianness;
 use tokio::io::unix::AsyncFd;
 
 use super::{
@@ -29,6 +30,7 @@ use super::{
     layout::Layout,
     maps::Maps,
     node_services::NodeServices,
+    object::{Object, Windows},
     plan::{Mechanism, Role, RoleReport, RoleState},
     program_log::ProgramLog,
     recent::{self, RecentQueries},
@@ -42,8 +44,6 @@ use crate::{
 /// From a device to a socket, or to being dropped, is one run of the network
 /// stack; a tenth of a second is far beyond it.
 const ARRIVED_NS: u64 = 100_000_000;
-
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("DNSPROBE_EBPF_OBJECT"));
 
 /// How a session is to run.
 #[derive(Clone, Debug)]
@@ -74,9 +74,14 @@ pub enum SessionError {
     /// A map could not be used.
     #[error("cannot use a map of the kernel programs")]
     Map(#[from] aya::maps::MapError),
-    /// The table of queries in flight could not be mapped.
-    #[error("cannot map the table of queries in flight")]
-    Table(#[source] io::Error),
+    /// A map could not be mapped into memory.
+    #[error("cannot map {name} of the kernel programs into memory")]
+    Table {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        source: io::Error,
+    },
     /// The built-in object lacks something: a broken build.
     #[error("the built-in kernel programs lack {0}")]
     Object(&'static str),
@@ -104,7 +109,7 @@ impl SessionError {
             ),
             Self::Object(_) => Some("rebuild with `cargo xtask build`"),
             Self::Blind(_) => Some("`dnsprobe doctor` lists every hook and why it is missing"),
-            Self::Layout(_) | Self::Ports | Self::Wait(_) | Self::Table(_) => None,
+            Self::Layout(_) | Self::Ports | Self::Wait(_) | Self::Table { .. } => None,
         }
     }
 }
@@ -112,7 +117,7 @@ impl SessionError {
 /// Everything the counters said at one moment.
 pub struct Reading {
     /// Aggregates since the start, per pod, server and role.
-    pub stats: Vec<(StatsKey, Stats)>,
+    pub stats: Vec<(StatsKey, Box<Stats>)>,
     /// Events lost to a full ring buffer.
     pub events_lost: u64,
     /// Queries not followed because the in-flight map was full.
@@ -162,9 +167,14 @@ impl Session {
         let qdisc_reasons = named("qdisc_drop_reason", "QDISC_DROP_");
         let qdisc_drops = vmlinux.tracepoint_arguments("qdisc_drop").is_some();
         let mut symbols = Symbols::open();
+        let targets = vmlinux.only(&attach::targets());
         let mut config = config(options, &vmlinux, &layout, &reasons, &mut symbols)?;
+        let windows = Windows::of(&vmlinux);
+        config.window_type = windows.map_or(0, |windows| windows.as_type);
+        let object = Object::fitted(windows, &layout.offsets)?;
         drop(vmlinux);
-        let btf = AyaBtf::from_sys_fs().map_err(|error| SessionError::Btf(error.to_string()))?;
+        let btf = AyaBtf::parse(&targets, Endianness::default())
+            .map_err(|error| SessionError::Btf(error.to_string()))?;
         let conditions = Conditions {
             btf: &btf,
             drop_reasons: config.drop_has_reason != 0,
@@ -173,12 +183,12 @@ impl Session {
             ipvs: layout.ipvs.clone(),
             tcp: layout.tcp.as_ref().map(drop).map_err(ToString::to_string),
         };
-        let (mut ebpf, mut roles) = load_and_attach(&config, &layout, &conditions)?;
+        let (mut ebpf, mut roles) = load_and_attach(&object, &config, &layout, &conditions)?;
         // What can be attached changes what the other programs do, so where
         // the best plan is not possible they are loaded anew.
         if adapt(&mut config, &roles) {
             drop(ebpf);
-            (ebpf, roles) = load_and_attach(&config, &layout, &conditions)?;
+            (ebpf, roles) = load_and_attach(&object, &config, &layout, &conditions)?;
         }
         let ipvs_by_table = roles
             .iter()
@@ -193,6 +203,7 @@ impl Session {
         let devices = Devices::new();
         let clock = Clock::new(SystemTime::now(), now_ns());
         let ipvs = IpvsState::new(ipvs_by_table);
+        give_back_memory();
         Ok(Self {
             ebpf,
             maps,
@@ -463,17 +474,19 @@ fn adapt(config: &mut Config, roles: &[RoleReport]) -> bool {
 }
 
 fn load_and_attach(
+    object: &Object,
     config: &Config,
     layout: &Layout,
     conditions: &Conditions<'_>,
 ) -> Result<(Ebpf, Vec<RoleReport>), SessionError> {
     let tcp = layout.tcp.clone().unwrap_or_default();
     let mut ebpf = EbpfLoader::new()
-        .btf(Some(conditions.btf))
+        // No field is relocated by aya: `Object` does that.
+        .btf(None)
         .override_global("CONFIG", config, true)
         .override_global("OFFSETS", &layout.offsets, true)
         .override_global("TCP", &tcp, true)
-        .load(OBJECT)?;
+        .load(object.bytes())?;
     let mut roles: Vec<RoleReport> =
         Role::ALL.into_iter().map(|role| attach::attach(&mut ebpf, role, conditions)).collect();
     // IPv6 has no tracepoint of its own: the one for IPv4 sees both.
@@ -517,19 +530,41 @@ fn config(
         ..Config::default()
     };
     config.ports[..options.ports.len()].copy_from_slice(&options.ports);
-    if config.drop_has_reason == 0 {
-        config.nf_hook_slow = symbols.range("nf_hook_slow");
-        config.udp_queue_rcv = symbols.range("udp_queue_rcv_one_skb");
-        config.udpv6_queue_rcv = symbols.range("udpv6_queue_rcv_one_skb");
-    }
-    config.udp_recvmsg = symbols.range("udp_recvmsg");
-    config.udpv6_recvmsg = symbols.range("udpv6_recvmsg");
     // The inner function, where the compiler kept it.
-    config.udp_first_packet = symbols.range("__first_packet_length");
-    if config.udp_first_packet == [0, 0] {
-        config.udp_first_packet = symbols.range("first_packet_length");
+    let first_packet: &[&str] = &["__first_packet_length", "first_packet_length"];
+    let readers = [&["udp_recvmsg"][..], first_packet, &["udpv6_recvmsg"]];
+    if config.drop_has_reason == 0 {
+        let [a, b, c] = readers;
+        [
+            config.udp_recvmsg,
+            config.udp_first_packet,
+            config.udpv6_recvmsg,
+            config.nf_hook_slow,
+            config.udp_queue_rcv,
+            config.udpv6_queue_rcv,
+        ] = symbols.ranges([
+            a,
+            b,
+            c,
+            &["nf_hook_slow"],
+            &["udp_queue_rcv_one_skb"],
+            &["udpv6_queue_rcv_one_skb"],
+        ]);
+    } else {
+        [config.udp_recvmsg, config.udp_first_packet, config.udpv6_recvmsg] =
+            symbols.ranges(readers);
     }
     Ok(config)
+}
+
+/// Reading the kernel's types took many times the memory that is used from now on,
+/// and glibc keeps what was freed.
+fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: has no preconditions.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// The kernel programs' clock.

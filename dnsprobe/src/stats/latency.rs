@@ -37,25 +37,43 @@ pub(super) struct Distribution {
     max_ns: u64,
 }
 
-impl Distribution {
-    /// Adds what happened between two readings of one kernel histogram, whose
-    /// counts may have wrapped meanwhile. `before` is `None` for a histogram
-    /// that is new since.
-    pub(super) fn add_difference(&mut self, now: &Latency, before: Option<&Latency>) {
-        for (index, &count) in now.buckets.iter().enumerate() {
-            let earlier = before.map_or(0, |before| before.buckets[index]);
+/// What happened between two readings of one kernel histogram, whose counts may
+/// have wrapped meanwhile.
+#[derive(Debug)]
+pub(super) struct LatencyGrowth {
+    counts: Vec<(usize, i64)>,
+    sum_ns: i64,
+    max_ns: u64,
+}
+
+impl LatencyGrowth {
+    /// `before` is `None` for a histogram that is new since.
+    pub(super) fn between(now: &Latency, before: Option<&Latency>) -> Self {
+        let grown = |(index, &count): (usize, &u32)| {
             let grown = match before {
                 // A step back shows as a huge unsigned difference.
-                Some(_) => i64::from(count.wrapping_sub(earlier).cast_signed()),
+                Some(before) => i64::from(count.wrapping_sub(before.buckets[index]).cast_signed()),
                 None => i64::from(count),
             };
-            if grown != 0 {
-                *self.counts.entry(index).or_default() += grown;
-            }
-        }
+            (grown != 0).then_some((index, grown))
+        };
         let earlier = before.map_or(0, |before| before.sum_ns);
-        self.sum_ns = self.sum_ns.saturating_add(now.sum_ns.wrapping_sub(earlier).cast_signed());
-        self.max_ns = self.max_ns.max(now.max_ns);
+        Self {
+            counts: now.buckets.iter().enumerate().filter_map(grown).collect(),
+            sum_ns: now.sum_ns.wrapping_sub(earlier).cast_signed(),
+            max_ns: now.max_ns,
+        }
+    }
+}
+
+impl Distribution {
+    /// Adds what happened between two readings.
+    pub(super) fn add(&mut self, growth: &LatencyGrowth) {
+        for (index, grown) in &growth.counts {
+            *self.counts.entry(*index).or_default() += grown;
+        }
+        self.sum_ns = self.sum_ns.saturating_add(growth.sum_ns);
+        self.max_ns = self.max_ns.max(growth.max_ns);
     }
 
     /// The numbers; `None` when there are no values.
@@ -123,7 +141,7 @@ mod tests {
 
     fn summary(values_ns: &[u64]) -> LatencySummary {
         let mut distribution = Distribution::default();
-        distribution.add_difference(&latency(values_ns), None);
+        distribution.add(&LatencyGrowth::between(&latency(values_ns), None));
         distribution.summary().unwrap()
     }
 
@@ -135,7 +153,7 @@ mod tests {
     fn nothing_has_no_summary() {
         assert_eq!(Distribution::default().summary(), None);
         let mut distribution = Distribution::default();
-        distribution.add_difference(&EMPTY_LATENCY, None);
+        distribution.add(&LatencyGrowth::between(&EMPTY_LATENCY, None));
         assert_eq!(distribution.summary(), None);
     }
 
@@ -158,7 +176,7 @@ mod tests {
         let mut reading = latency(&[20_000_000]);
         reading.max_ns = 1_000;
         let mut distribution = Distribution::default();
-        distribution.add_difference(&reading, None);
+        distribution.add(&LatencyGrowth::between(&reading, None));
         let max = distribution.summary().unwrap().max;
         assert!((0.020..0.0213).contains(&max), "{max}");
     }
@@ -172,12 +190,12 @@ mod tests {
         now.buckets[index] = 3;
         now.sum_ns = 5 * 20_000_000;
         let mut distribution = Distribution::default();
-        distribution.add_difference(&now, Some(&before));
+        distribution.add(&LatencyGrowth::between(&now, Some(&before)));
         assert_eq!(distribution.summary().unwrap().count, 5);
         let mut back = now;
         back.buckets[index] -= 1;
         back.sum_ns -= 20_000_000;
-        distribution.add_difference(&back, Some(&now));
+        distribution.add(&LatencyGrowth::between(&back, Some(&now)));
         let summary = distribution.summary().unwrap();
         assert_eq!((summary.count, summary.mean), (4, 0.020));
     }
@@ -209,9 +227,9 @@ mod tests {
             (before.buckets[index], now.buckets[index]) = (a, b);
             (before.sum_ns, now.sum_ns, now.max_ns) = (sums.0, sums.1, max);
             let mut distribution = Distribution::default();
-            distribution.add_difference(&now, Some(&before));
-            distribution.add_difference(&before, Some(&now));
-            distribution.add_difference(&now, None);
+            distribution.add(&LatencyGrowth::between(&now, Some(&before)));
+            distribution.add(&LatencyGrowth::between(&before, Some(&now)));
+            distribution.add(&LatencyGrowth::between(&now, None));
             let _ = distribution.summary();
         }
     }

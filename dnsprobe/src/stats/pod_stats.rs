@@ -12,7 +12,10 @@ use dnsprobe_common::{
     stats::{Stats, StatsKey},
 };
 
-use super::{Completeness, PodCounts, ServerCounts, Snapshot, tally::Tally};
+use super::{
+    Completeness, PodCounts, ServerCounts, Snapshot,
+    tally::{Growth, Tally},
+};
 use crate::{
     engine::Cause,
     identity::{Identify, Owner, OwnerKey, UnattributedReason},
@@ -76,13 +79,13 @@ impl PodStats {
     ///
     /// An aggregate whose queries went back was evicted and started anew in
     /// the kernel: all it counts now is new.
-    pub fn read(&mut self, readings: &[(StatsKey, Stats)], identify: &mut dyn Identify) {
+    pub fn read(&mut self, readings: Vec<(StatsKey, Box<Stats>)>, identify: &mut dyn Identify) {
         self.reading += 1;
         for (key, now) in readings {
-            let before = self.readings.remove(key).map(|(_, stats)| stats);
+            let before = self.readings.remove(&key).map(|(_, stats)| stats);
             let before = before.filter(|before| before.queries <= now.queries);
             // An idle aggregate asks nobody and keeps no owner alive.
-            if before.as_deref() != Some(now) {
+            if before.as_ref() != Some(&now) {
                 let owner = identify.owner(OwnerKey {
                     cgroup: key.cgroup,
                     netns: key.netns,
@@ -91,11 +94,10 @@ impl PodStats {
                 });
                 let role = if key.role == Role::Server as u8 { Role::Server } else { Role::Client };
                 let server = socket_address(&key.server, key.server_port);
-                self.tally(&owner, role, Some(server), |tally| {
-                    tally.add_difference(now, before.as_deref());
-                });
+                let growth = Growth::between(&now, before.as_deref());
+                self.tally(&owner, role, Some(server), |tally| tally.add(&growth));
             }
-            self.readings.insert(*key, (self.reading, Box::new(*now)));
+            self.readings.insert(key, (self.reading, now));
         }
         let oldest = self.reading.saturating_sub(ABSENT_READINGS);
         self.readings.retain(|_, (reading, _)| *reading >= oldest);

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use dnsprobe_common::{dns::RCODES, stats::Stats};
 
-use super::{Counts, latency::Distribution};
+use super::{
+    Counts,
+    latency::{Distribution, LatencyGrowth},
+};
 use crate::{dns::rcode_name, engine::Cause};
 
 /// Signed where the kernel may take an answer back.
@@ -20,22 +23,52 @@ pub(super) struct Tally {
     pub(super) near_misses: BTreeMap<Cause, u64>,
 }
 
-impl Tally {
-    /// Adds what happened between two readings of one kernel aggregate;
-    /// `before` is `None` for one that is new since.
-    pub(super) fn add_difference(&mut self, now: &Stats, before: Option<&Stats>) {
+/// What happened between two readings of one kernel aggregate.
+#[derive(Debug)]
+pub(super) struct Growth {
+    queries: i64,
+    answered: i64,
+    not_followed: i64,
+    rcodes: [i64; RCODES],
+    latency: LatencyGrowth,
+    read_delay: LatencyGrowth,
+}
+
+impl Growth {
+    /// `before` is `None` for an aggregate that is new since.
+    pub(super) fn between(now: &Stats, before: Option<&Stats>) -> Self {
         let grown = |field: fn(&Stats) -> u64| {
             field(now).wrapping_sub(before.map_or(0, field)).cast_signed()
         };
-        self.queries += grown(|stats| stats.queries);
-        self.answered += grown(|stats| stats.answered);
-        self.not_followed += grown(|stats| stats.not_followed);
-        for (code, sum) in self.rcodes.iter_mut().enumerate() {
+        let rcode = |code: usize| {
             let earlier = before.map_or(0, |before| before.rcodes[code]);
-            *sum += now.rcodes[code].wrapping_sub(earlier).cast_signed();
+            now.rcodes[code].wrapping_sub(earlier).cast_signed()
+        };
+        Self {
+            queries: grown(|stats| stats.queries),
+            answered: grown(|stats| stats.answered),
+            not_followed: grown(|stats| stats.not_followed),
+            rcodes: std::array::from_fn(rcode),
+            latency: LatencyGrowth::between(&now.latency, before.map(|before| &before.latency)),
+            read_delay: LatencyGrowth::between(
+                &now.read_delay,
+                before.map(|before| &before.read_delay),
+            ),
         }
-        self.latency.add_difference(&now.latency, before.map(|before| &before.latency));
-        self.read_delay.add_difference(&now.read_delay, before.map(|before| &before.read_delay));
+    }
+}
+
+impl Tally {
+    /// Adds what happened between two readings.
+    pub(super) fn add(&mut self, growth: &Growth) {
+        self.queries += growth.queries;
+        self.answered += growth.answered;
+        self.not_followed += growth.not_followed;
+        for (sum, grown) in self.rcodes.iter_mut().zip(growth.rcodes) {
+            *sum += grown;
+        }
+        self.latency.add(&growth.latency);
+        self.read_delay.add(&growth.read_delay);
     }
 
     /// Queries that are neither answered nor decided, of all that came: what

@@ -72,12 +72,16 @@ fn snapshot(stats: &mut PodStats) -> Snapshot {
     stats.snapshot(time, second, 10 * second, Completeness::default())
 }
 
+fn boxed(readings: &[(StatsKey, Stats)]) -> Vec<(StatsKey, Box<Stats>)> {
+    readings.iter().map(|(key, stats)| (*key, Box::new(*stats))).collect()
+}
+
 #[test]
 fn windows_hold_differences_and_totals_everything() {
     let mut sums = PodStats::new();
-    sums.read(&[(key(1, 10), stats(4, 3))], &mut ByCgroup);
+    sums.read(boxed(&[(key(1, 10), stats(4, 3))]), &mut ByCgroup);
     let first = snapshot(&mut sums);
-    sums.read(&[(key(1, 10), stats(10, 9))], &mut ByCgroup);
+    sums.read(boxed(&[(key(1, 10), stats(10, 9))]), &mut ByCgroup);
     sums.lost(&pod(1), Role::Client, server(10), Cause::ConntrackClash);
     let second = snapshot(&mut sums);
 
@@ -98,9 +102,9 @@ fn windows_hold_differences_and_totals_everything() {
 #[test]
 fn an_aggregate_that_started_anew_counts_whole_and_keeps_what_it_had() {
     let mut sums = PodStats::new();
-    sums.read(&[(key(1, 10), stats(10, 10))], &mut ByCgroup);
+    sums.read(boxed(&[(key(1, 10), stats(10, 10))]), &mut ByCgroup);
     snapshot(&mut sums);
-    sums.read(&[(key(1, 10), stats(3, 3))], &mut ByCgroup);
+    sums.read(boxed(&[(key(1, 10), stats(3, 3))]), &mut ByCgroup);
     let pod = &snapshot(&mut sums).pods[0];
     assert_eq!((pod.window.queries, pod.window.answered), (3, 3));
     assert_eq!((pod.total.queries, pod.total.unaccounted()), (13, 0));
@@ -109,18 +113,18 @@ fn an_aggregate_that_started_anew_counts_whole_and_keeps_what_it_had() {
 #[test]
 fn an_aggregate_missed_by_one_reading_is_not_counted_twice() {
     let mut sums = PodStats::new();
-    sums.read(&[(key(1, 10), stats(10, 10))], &mut ByCgroup);
-    sums.read(&[], &mut ByCgroup);
-    sums.read(&[(key(1, 10), stats(11, 11))], &mut ByCgroup);
+    sums.read(boxed(&[(key(1, 10), stats(10, 10))]), &mut ByCgroup);
+    sums.read(boxed(&[]), &mut ByCgroup);
+    sums.read(boxed(&[(key(1, 10), stats(11, 11))]), &mut ByCgroup);
     assert_eq!(snapshot(&mut sums).pods[0].total.queries, 11);
 }
 
 #[test]
 fn an_answer_taken_back_is_uncounted_and_a_window_never_negative() {
     let mut sums = PodStats::new();
-    sums.read(&[(key(1, 10), stats(1, 1))], &mut ByCgroup);
+    sums.read(boxed(&[(key(1, 10), stats(1, 1))]), &mut ByCgroup);
     snapshot(&mut sums);
-    sums.read(&[(key(1, 10), stats(1, 0))], &mut ByCgroup);
+    sums.read(boxed(&[(key(1, 10), stats(1, 0))]), &mut ByCgroup);
     sums.lost(&pod(1), Role::Client, server(10), Cause::SocketBufferFull);
     let pod = &snapshot(&mut sums).pods[0];
     assert_eq!((pod.window.answered, pod.window.latency_seconds), (0, None));
@@ -131,7 +135,7 @@ fn an_answer_taken_back_is_uncounted_and_a_window_never_negative() {
 #[test]
 fn servers_are_told_apart_and_ordered_by_queries() {
     let mut sums = PodStats::new();
-    sums.read(&[(key(1, 10), stats(1, 1)), (key(1, 11), stats(5, 4))], &mut ByCgroup);
+    sums.read(boxed(&[(key(1, 10), stats(1, 1)), (key(1, 11), stats(5, 4))]), &mut ByCgroup);
     sums.lost(&pod(1), Role::Client, server(11), Cause::RemoteSilence);
     let pod = &snapshot(&mut sums).pods[0];
     assert_eq!(pod.total.queries, 6);
@@ -144,7 +148,7 @@ fn servers_are_told_apart_and_ordered_by_queries() {
 fn a_pod_that_asks_many_servers_keeps_its_sum() {
     let mut sums = PodStats::new();
     let readings: Vec<_> = (0..100).map(|n| (key(1, n), stats(1, 1))).collect();
-    sums.read(&readings, &mut ByCgroup);
+    sums.read(boxed(&readings), &mut ByCgroup);
     let pod = &snapshot(&mut sums).pods[0];
     assert_eq!((pod.total.queries, pod.servers.len()), (100, 16));
 }
@@ -184,7 +188,7 @@ fn owners_beyond_the_cap_are_counted_as_unattributed() {
 #[test]
 fn unattributed_queries_are_part_of_completeness() {
     let mut sums = PodStats::new();
-    sums.read(&[(key(0, 10), stats(7, 7)), (key(1, 10), stats(1, 1))], &mut ByCgroup);
+    sums.read(boxed(&[(key(0, 10), stats(7, 7)), (key(1, 10), stats(1, 1))]), &mut ByCgroup);
     assert_eq!(snapshot(&mut sums).completeness.unattributed_queries, 7);
 }
 
@@ -192,7 +196,7 @@ fn unattributed_queries_are_part_of_completeness() {
 fn roles_are_rows_of_their_own() {
     let mut sums = PodStats::new();
     let as_server = StatsKey { role: Role::Server as u8, ..key(1, 10) };
-    sums.read(&[(as_server, stats(2, 2)), (key(1, 10), stats(1, 1))], &mut ByCgroup);
+    sums.read(boxed(&[(as_server, stats(2, 2)), (key(1, 10), stats(1, 1))]), &mut ByCgroup);
     let pods = snapshot(&mut sums).pods;
     let rows: Vec<_> = pods.iter().map(|pod| (pod.role, pod.total.queries)).collect();
     assert_eq!(rows, [(Role::Client, 1), (Role::Server, 2)]);
@@ -203,7 +207,7 @@ fn ipv6_servers_are_printed_in_brackets_and_absent_latency_is_null() {
     let mut sums = PodStats::new();
     let v6 =
         StatsKey { server: [0xfd00_u32.rotate_left(16).to_be(), 0, 0, 5_u32.to_be()], ..key(1, 0) };
-    sums.read(&[(v6, Stats { queries: 1, ..EMPTY_STATS })], &mut ByCgroup);
+    sums.read(boxed(&[(v6, Stats { queries: 1, ..EMPTY_STATS })]), &mut ByCgroup);
     let json = serde_json::to_value(snapshot(&mut sums)).unwrap();
     assert_eq!(json["time"], "1970-01-01T00:00:00.000000Z");
     let pod = &json["pods"][0];
@@ -247,7 +251,7 @@ proptest! {
                 sums.lost(&pod(1), Role::Client, server(10), Cause::Unexplained);
             }
             let reading = Stats { not_followed: skipped, ..stats(sent, answered as usize) };
-            sums.read(&[(key(1, 10), reading)], &mut ByCgroup);
+            sums.read(boxed(&[(key(1, 10), reading)]), &mut ByCgroup);
             let left = waiting(answered, lost, skipped);
             for row in snapshot(&mut sums).pods {
                 prop_assert_eq!(row.total.in_flight, left);

@@ -135,6 +135,7 @@ fn key() -> QueryKey {
         role: Role::Client as u8,
         transport: 0,
         netns: 0,
+        pad: 0,
     }
 }
 
@@ -199,7 +200,6 @@ fn finished(kind: EventKind) -> Finished {
     Finished {
         header: Header { kind: kind as u32, cpu: 0, at_ns: AT_NS },
         key: key(),
-        pad: 0,
         query: in_flight_query(),
         command: words(b"dns\x1bq\0rubbish!!!"),
         question: raw_question(),
@@ -322,7 +322,7 @@ fn without_reasons_a_drop_in_nf_hook_slow_is_netfilters() {
     let mut room = Room::new();
     room.reasons = DropReasons::default();
     // Zero where this machine hides its addresses: then it must not match.
-    let [start, _] = room.symbols.range("nf_hook_slow");
+    let [[start, _]] = room.symbols.ranges([&["nf_hook_slow"]]);
     let fact = room.fact(bytes(&raw_drop(NETFILTER_DROP, start + 1)));
     let FactKind::Drop { reason, by, .. } = fact.kind else { panic!("no drop") };
     assert_eq!((reason, by == DroppedBy::Netfilter), (None, start != 0));
