@@ -88,7 +88,7 @@ pub(crate) fn bare_packet(
 }
 
 /// Fills in a packet: where it is, whose it is, its conntrack entry and its
-/// question. For cold paths: everything is read through the helper.
+/// question. For cold paths: no pointer here has a type.
 #[inline(always)]
 pub(crate) fn packet(to: *mut Packet, kind: EventKind, at_ns: u64, skb: Raw, dns: &Dns) {
     let owner = skb.follow(offset!(sk_buff_sk)).owner();

@@ -28,7 +28,7 @@ pub(crate) trait Pointer: Copy {
         self.address() == 0
     }
 
-    /// The same address, read through the helper from now on.
+    /// The same address as a mere number, read as [`Raw`] says from now on.
     #[inline(always)]
     fn raw(self) -> Raw {
         Raw(self.address())
@@ -39,7 +39,8 @@ pub(crate) trait Pointer: Copy {
 #[derive(Clone, Copy)]
 pub(crate) struct Typed(pub(crate) *const u8);
 
-/// A pointer that is only a number to the verifier.
+/// A pointer that is only a number to the verifier: read through a window, or by
+/// the helper where there is none.
 #[derive(Clone, Copy)]
 pub(crate) struct Raw(pub(crate) u64);
 
