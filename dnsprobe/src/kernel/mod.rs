@@ -4,6 +4,7 @@
 
 mod at_server;
 mod attach;
+mod bpf;
 mod btf;
 mod conntrack_entries;
 pub mod container;
@@ -15,6 +16,7 @@ mod in_flight;
 mod ipvs;
 mod layout;
 mod maps;
+mod modules;
 mod netlink;
 mod node_facts;
 mod node_services;
@@ -27,6 +29,8 @@ mod session;
 mod shared;
 mod sockopt;
 mod symbols;
+mod targets;
+mod tracing;
 
 pub use conntrack_entries::{Sources, conntrack_sources};
 pub use counters::{Conntrack, Counters, Softnet, Udp};

@@ -146,9 +146,9 @@ impl Serialize for Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mechanism {
-    /// Trampoline at a function's entry; 5.5.
+    /// Trampoline at a function's entry; 5.5, of a module 5.11.
     Fentry,
-    /// Trampoline at a function's return; 5.5.
+    /// Trampoline at a function's return; 5.5, of a module 5.11.
     Fexit,
     /// The same at entry and return; 5.5.
     FentryPair,
@@ -300,24 +300,31 @@ const CONNTRACK_CLASH: &[Alternative] = &[by(
     &[("clash", "nf_ct_resolve_clash"), ("clash_resolved", "nf_ct_resolve_clash")],
 )];
 
-const CONNTRACK_CONFIRM: &[Alternative] = &[by(
-    KprobePair,
-    &[("confirm", "__nf_conntrack_confirm"), ("confirmed", "__nf_conntrack_confirm")],
-)];
+const CONNTRACK_CONFIRM: &[Alternative] = &[
+    by(Fexit, &[("confirm_fexit", "__nf_conntrack_confirm")]),
+    by(
+        KprobePair,
+        &[("confirm", "__nf_conntrack_confirm"), ("confirmed", "__nf_conntrack_confirm")],
+    ),
+];
 
 const CONNTRACK_FULL: &[Alternative] = &[by(Kretprobe, &[("early_drop", "early_drop")])];
 
 const CONNTRACK_PURGE: &[Alternative] =
     &[by(Kprobe, &[("conntrack_purge", "nf_ct_iterate_destroy")])];
 
-const NAT_SETUP: &[Alternative] = &[by(
-    KprobePair,
-    &[("masquerade", "nf_nat_masquerade_ipv4"), ("masqueraded", "nf_nat_masquerade_ipv4")],
-)];
+const NAT_SETUP: &[Alternative] = &[
+    by(Fexit, &[("masquerade_fexit", "nf_nat_masquerade_ipv4")]),
+    by(
+        KprobePair,
+        &[("masquerade", "nf_nat_masquerade_ipv4"), ("masqueraded", "nf_nat_masquerade_ipv4")],
+    ),
+];
 
 /// One function since 5.13; before, one per hook and family, those of IPv6 only
 /// where IPVS was built with it.
 const IPVS_VERDICT: &[Alternative] = &[
+    by(Fexit, &[("ipvs_verdict_fexit", "ip_vs_in_hook")]),
     by(KprobePair, &[("ipvs_in", "ip_vs_in_hook"), ("ipvs_verdict", "ip_vs_in_hook")]),
     by(
         KprobePair,
@@ -343,8 +350,11 @@ const IPVS_VERDICT: &[Alternative] = &[
     ),
 ];
 
-const IPVS_CONNECTION: &[Alternative] =
-    &[by(Kretprobe, &[("ipvs_connection", "ip_vs_conn_in_get_proto")]), by(ProcFile, &[])];
+const IPVS_CONNECTION: &[Alternative] = &[
+    by(Fexit, &[("ipvs_connection_fexit", "ip_vs_conn_in_get_proto")]),
+    by(Kretprobe, &[("ipvs_connection", "ip_vs_conn_in_get_proto")]),
+    by(ProcFile, &[]),
+];
 
 const IPVS_NO_BACKEND: &[Alternative] = &[by(Kprobe, &[("ipvs_leave", "ip_vs_leave")])];
 

@@ -2,11 +2,12 @@
 
 use std::{
     fs, io,
+    os::fd::{AsFd, AsRawFd},
     time::{Duration, SystemTime},
 };
 
 use aya::{
-    Btf as AyaBtf, Ebpf, EbpfLoader,
+    Ebpf, EbpfLoader,
     maps::{HashMap, MapData},
 };
 use dnsprobe_common::{
@@ -15,12 +16,11 @@ use dnsprobe_common::{
     flow::{InFlight, QueryKey, Role as End, Transport, state},
     stats::{Health, Stats, StatsKey},
 };
-use object::Endianness;
 use tokio::io::unix::AsyncFd;
 
 use super::{
     at_server::{self, SentAgain},
-    attach::{self, Conditions},
+    attach::{self, Conditions, Programs},
     btf::Btf,
     counters::Counters,
     decode,
@@ -29,12 +29,15 @@ use super::{
     ipvs::IpvsState,
     layout::Layout,
     maps::Maps,
+    modules::Modules,
     node_services::NodeServices,
     object::{Object, Windows},
     plan::{Mechanism, Role, RoleReport, RoleState},
     program_log::ProgramLog,
     recent::{self, RecentQueries},
     symbols::Symbols,
+    targets::Targets,
+    tracing::{Loaded, Tracing},
 };
 use crate::{
     engine::{FactKind, Observation, QuerySeen, Unanswered},
@@ -134,6 +137,7 @@ pub struct Reading {
 /// Attached programs and their maps. Dropping it detaches everything.
 pub struct Session {
     ebpf: Ebpf,
+    tracing: Vec<Loaded>,
     maps: AsyncFd<Maps>,
     roles: Vec<RoleReport>,
     reasons: DropReasons,
@@ -158,7 +162,8 @@ impl Session {
     /// [`Session::sees_traffic`].
     pub fn start(options: &Options) -> Result<Self, SessionError> {
         let vmlinux = Btf::vmlinux().map_err(|error| SessionError::Btf(error.to_string()))?;
-        let layout = Layout::of(&vmlinux);
+        let modules = Modules::read(&vmlinux);
+        let layout = Layout::of(&vmlinux, &modules);
         if let Err(error) = &layout.basic {
             return Err(SessionError::Layout(error.to_string()));
         }
@@ -167,29 +172,29 @@ impl Session {
         let qdisc_reasons = named("qdisc_drop_reason", "QDISC_DROP_");
         let qdisc_drops = vmlinux.tracepoint_arguments("qdisc_drop").is_some();
         let mut symbols = Symbols::open();
-        let targets = vmlinux.only(&attach::targets());
+        let targets = attach::targets(&vmlinux, &modules);
+        drop(modules);
         let mut config = config(options, &vmlinux, &layout, &reasons, &mut symbols)?;
         let windows = Windows::of(&vmlinux);
         config.window_type = windows.map_or(0, |windows| windows.as_type);
         let object = Object::fitted(windows, &layout.offsets)?;
         drop(vmlinux);
-        let btf = AyaBtf::parse(&targets, Endianness::default())
-            .map_err(|error| SessionError::Btf(error.to_string()))?;
         let conditions = Conditions {
-            btf: &btf,
             drop_reasons: config.drop_has_reason != 0,
             qdisc_drops,
             conntrack: layout.conntrack.as_ref().map(drop).map_err(ToString::to_string),
             ipvs: layout.ipvs.clone(),
             tcp: layout.tcp.as_ref().map(drop).map_err(ToString::to_string),
         };
-        let (mut ebpf, mut roles) = load_and_attach(&object, &config, &layout, &conditions)?;
+        let mut attached = load_and_attach(&object, &config, &layout, &targets, &conditions)?;
         // What can be attached changes what the other programs do, so where
         // the best plan is not possible they are loaded anew.
-        if adapt(&mut config, &roles) {
-            drop(ebpf);
-            (ebpf, roles) = load_and_attach(&object, &config, &layout, &conditions)?;
+        if adapt(&mut config, &attached.roles) {
+            drop(attached);
+            attached = load_and_attach(&object, &config, &layout, &targets, &conditions)?;
         }
+        drop(object);
+        let Attached { mut ebpf, tracing, roles } = attached;
         let ipvs_by_table = roles
             .iter()
             .any(|r| r.role == Role::IpvsConnection && r.mechanism() == Some(Mechanism::ProcFile));
@@ -206,6 +211,7 @@ impl Session {
         give_back_memory();
         Ok(Self {
             ebpf,
+            tracing,
             maps,
             roles,
             reasons,
@@ -412,13 +418,13 @@ impl Session {
     /// processor (`recursion_misses`, 5.12; kernel/bpf/syscall.c
     /// `bpf_prog_show_fdinfo`).
     fn missed_runs(&self) -> u64 {
-        use std::os::fd::{AsFd, AsRawFd};
-        self.ebpf
-            .programs()
-            .filter_map(|(_, program)| program.fd().ok())
+        let probes = self.ebpf.programs().filter_map(|(_, program)| program.fd().ok());
+        let probes = probes.map(|fd| fd.as_fd().as_raw_fd());
+        probes
+            .chain(self.tracing.iter().map(|program| program.as_fd().as_raw_fd()))
             .filter_map(|fd| {
-                let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
-                recursion_misses(&fs::read_to_string(path).ok()?)
+                let fdinfo = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+                recursion_misses(&fdinfo)
             })
             .sum()
     }
@@ -473,22 +479,34 @@ fn adapt(config: &mut Config, roles: &[RoleReport]) -> bool {
     *config != before
 }
 
+/// What is in the kernel.
+struct Attached {
+    ebpf: Ebpf,
+    tracing: Vec<Loaded>,
+    roles: Vec<RoleReport>,
+}
+
 fn load_and_attach(
     object: &Object,
     config: &Config,
     layout: &Layout,
-    conditions: &Conditions<'_>,
-) -> Result<(Ebpf, Vec<RoleReport>), SessionError> {
+    targets: &Targets,
+    conditions: &Conditions,
+) -> Result<Attached, SessionError> {
     let tcp = layout.tcp.clone().unwrap_or_default();
     let mut ebpf = EbpfLoader::new()
-        // No field is relocated by aya: `Object` does that.
+        // It has nothing to do with types: `Object` fits offsets, `Tracing` finds
+        // functions.
         .btf(None)
         .override_global("CONFIG", config, true)
         .override_global("OFFSETS", &layout.offsets, true)
         .override_global("TCP", &tcp, true)
         .load(object.bytes())?;
+    let tracing = Tracing::of(object, &ebpf, targets)?;
+    let mut programs = Programs { ebpf: &mut ebpf, tracing };
     let mut roles: Vec<RoleReport> =
-        Role::ALL.into_iter().map(|role| attach::attach(&mut ebpf, role, conditions)).collect();
+        Role::ALL.into_iter().map(|role| attach::attach(&mut programs, role, conditions)).collect();
+    let tracing = programs.tracing.into_loaded();
     // IPv6 has no tracepoint of its own: the one for IPv4 sees both.
     let late = state_of(&roles, Role::Send).is_some_and(|state| {
         matches!(state, RoleState::Attached { mechanism: Mechanism::BtfTracepoint, .. })
@@ -502,7 +520,7 @@ fn load_and_attach(
             report.state = RoleState::Missing { reason };
         }
     }
-    Ok((ebpf, roles))
+    Ok(Attached { ebpf, tracing, roles })
 }
 
 fn config(
