@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use dnsprobe_tests::client::{pair, query, resolver, spray, steady, tcp};
+use dnsprobe_tests::client::{pair, preempt, query, resolver, spray, steady, tcp};
 use dnsprobe_tests::command::{bench, clean, demo, load, native, run};
 use dnsprobe_tests::lab::{Programs, hold, respond};
 
@@ -66,6 +66,8 @@ enum ClientCommand {
     Steady(steady::Args),
     /// Queries over TCP.
     Tcp(tcp::Args),
+    /// Two threads, of which one takes the processor from the other.
+    Preempt(preempt::Args),
     /// One datagram to each of many ports.
     Spray(spray::Args),
 }
@@ -86,6 +88,7 @@ fn main() -> Result<ExitCode> {
         Command::Client(ClientCommand::Pair(args)) => print(&pair::run(&args)?)?,
         Command::Client(ClientCommand::Steady(args)) => print(&steady::run(&args)?)?,
         Command::Client(ClientCommand::Tcp(args)) => print(&tcp::run(&args)?)?,
+        Command::Client(ClientCommand::Preempt(args)) => print(&preempt::run(&args)?)?,
         Command::Client(ClientCommand::Spray(args)) => print(&spray::run(&args)?)?,
         Command::Hold(args) => hold::run(&args)?,
         Command::Respond(args) => respond::run(&args)?,

@@ -30,6 +30,8 @@ pub(crate) struct Conditions {
     pub(crate) conntrack: Result<(), String>,
     /// The same for IPVS connections.
     pub(crate) ipvs: Result<(), String>,
+    /// Whether the kernel preempts programs that run for a task.
+    pub(crate) preemptible: bool,
     /// Why TCP sockets and what is written to them cannot be read.
     pub(crate) tcp: Result<(), String>,
 }
@@ -53,7 +55,7 @@ pub(crate) fn attach(
     role: Role,
     conditions: &Conditions,
 ) -> RoleReport {
-    if let Some(state) = unneeded(role) {
+    if let Some(state) = unneeded(role, conditions) {
         return RoleReport { role, state, passed_over: Vec::new() };
     }
     if let Some(reason) = impossible(role, conditions) {
@@ -76,9 +78,13 @@ pub(crate) fn attach(
     RoleReport { role, state: RoleState::Missing { reason }, passed_over }
 }
 
-/// Roles about a module that is not loaded.
-fn unneeded(role: Role) -> Option<RoleState> {
+/// Roles about a module that is not loaded, or about what this kernel does not do.
+fn unneeded(role: Role, conditions: &Conditions) -> Option<RoleState> {
     let module = match role {
+        Role::SendPreempted if !conditions.preemptible => {
+            let reason = "this kernel lets a program run to its end".to_owned();
+            return Some(RoleState::NotNeeded { reason });
+        }
         Role::IpvsVerdict | Role::IpvsConnection | Role::IpvsNoBackend => "ip_vs",
         Role::ConntrackClash
         | Role::ConntrackConfirm

@@ -22,6 +22,7 @@ mod node_facts;
 mod node_services;
 mod object;
 mod plan;
+mod preemption;
 mod program_log;
 mod recent;
 mod services;

@@ -15,6 +15,8 @@ pub enum Role {
     Send,
     /// The same for IPv6.
     SendV6,
+    /// A local socket sends, and the program that should see it is skipped.
+    SendPreempted,
     /// A send call returns an error.
     SendResult,
     /// A query or an answer is put on a local socket's queue, or an answer
@@ -54,8 +56,10 @@ pub enum Role {
 
 impl Role {
     /// Every role, in the order they are attached: sending last, so that
-    /// nothing is counted as sent before everything else can see it.
-    pub const ALL: [Self; 19] = [
+    /// nothing is counted as sent before everything else can see it; and of two
+    /// programs at one function the kernel runs the later one first
+    /// (`hlist_add_head` in `bpf_trampoline_link_prog`, kernel/bpf/trampoline.c).
+    pub const ALL: [Self; 20] = [
         Self::Drop,
         Self::QdiscDrop,
         Self::NoListener,
@@ -73,6 +77,7 @@ impl Role {
         Self::Read,
         Self::Queue,
         Self::SendResult,
+        Self::SendPreempted,
         Self::SendV6,
         Self::Send,
     ];
@@ -83,6 +88,7 @@ impl Role {
         match self {
             Self::Send => "send",
             Self::SendV6 => "send-ipv6",
+            Self::SendPreempted => "send-preempted",
             Self::SendResult => "send-result",
             Self::Queue => "queue",
             Self::Read => "read",
@@ -109,6 +115,9 @@ impl Role {
         match self {
             Self::Send => "queries sent over IPv4",
             Self::SendV6 => "queries sent over IPv6",
+            Self::SendPreempted => {
+                "queries sent while another task is interrupted in the middle of sending one"
+            }
             Self::SendResult => "queries for which the send call itself fails",
             Self::Queue => "answers",
             Self::Read => "how long an answer waits to be read; latency then ends when it arrives",
@@ -217,6 +226,7 @@ pub(crate) const fn alternatives(role: Role) -> &'static [Alternative] {
     match role {
         Role::Send => SEND,
         Role::SendV6 => SEND_V6,
+        Role::SendPreempted => SEND_PREEMPTED,
         Role::SendResult => SEND_RESULT,
         Role::Queue => QUEUE,
         Role::Read => READ,
@@ -247,6 +257,12 @@ const SEND_V6: &[Alternative] = &[
     by(Fentry, &[("ip6_send_skb", "ip6_send_skb")]),
     by(Kprobe, &[("ip6_send_skb_kprobe", "ip6_send_skb")]),
     by(SendTracepoint, &[]),
+];
+
+/// Where IPv6 is a module or absent, IPv4 alone.
+const SEND_PREEMPTED: &[Alternative] = &[
+    by(Fentry, &[("ip_send_skb_again", "ip_send_skb"), ("ip6_send_skb_again", "ip6_send_skb")]),
+    by(Fentry, &[("ip_send_skb_again", "ip_send_skb")]),
 ];
 
 /// Where IPv6 is a module or absent, IPv4 alone.
@@ -370,6 +386,11 @@ const TCP: &[Alternative] = &[by(
 
 const TCP_CONNECT: &[Alternative] =
     &[by(BtfTracepoint, &[("inet_sock_set_state", "inet_sock_set_state")])];
+
+/// Programs behind which a second one stands, so that nothing is lost when the kernel
+/// skips them.
+pub(crate) const AGAIN: [(&str, &str); 2] =
+    [("ip_send_skb", "ip_send_skb_again"), ("ip6_send_skb", "ip6_send_skb_again")];
 
 /// A program that goes on in another, or in itself again.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,7 @@
 //! A running set of hooks and their data.
 
 use std::{
+    collections::HashMap,
     fs, io,
     os::fd::{AsFd, AsRawFd},
     time::{Duration, SystemTime},
@@ -8,7 +9,7 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{HashMap, MapData},
+    maps::{HashMap as BpfHashMap, MapData},
 };
 use dnsprobe_common::{
     config::{Config, MAX_PORTS},
@@ -32,7 +33,8 @@ use super::{
     modules::Modules,
     node_services::NodeServices,
     object::{Object, Windows},
-    plan::{Mechanism, Role, RoleReport, RoleState},
+    plan::{AGAIN, Mechanism, Role, RoleReport, RoleState},
+    preemption,
     program_log::ProgramLog,
     recent::{self, RecentQueries},
     symbols::Symbols,
@@ -137,7 +139,7 @@ pub struct Reading {
 /// Attached programs and their maps. Dropping it detaches everything.
 pub struct Session {
     ebpf: Ebpf,
-    tracing: Vec<Loaded>,
+    tracing: HashMap<String, Loaded>,
     maps: AsyncFd<Maps>,
     roles: Vec<RoleReport>,
     reasons: DropReasons,
@@ -184,6 +186,7 @@ impl Session {
             qdisc_drops,
             conntrack: layout.conntrack.as_ref().map(drop).map_err(ToString::to_string),
             ipvs: layout.ipvs.clone(),
+            preemptible: preemption::is_possible(),
             tcp: layout.tcp.as_ref().map(drop).map_err(ToString::to_string),
         };
         let mut attached = load_and_attach(&object, &config, &layout, &targets, &conditions)?;
@@ -416,12 +419,16 @@ impl Session {
 
     /// Runs the kernel skipped because a program was already running on that
     /// processor (`recursion_misses`, 5.12; kernel/bpf/syscall.c
-    /// `bpf_prog_show_fdinfo`).
+    /// `bpf_prog_show_fdinfo`), without those that a second program made up for.
     fn missed_runs(&self) -> u64 {
         let probes = self.ebpf.programs().filter_map(|(_, program)| program.fd().ok());
         let probes = probes.map(|fd| fd.as_fd().as_raw_fd());
+        let is_made_up_for = |name: &str| {
+            AGAIN.iter().any(|(first, second)| *first == name && self.tracing.contains_key(*second))
+        };
+        let tracing = self.tracing.iter().filter(|(name, _)| !is_made_up_for(name));
         probes
-            .chain(self.tracing.iter().map(|program| program.as_fd().as_raw_fd()))
+            .chain(tracing.map(|(_, program)| program.as_fd().as_raw_fd()))
             .filter_map(|fd| {
                 let fdinfo = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
                 recursion_misses(&fdinfo)
@@ -433,7 +440,7 @@ impl Session {
 /// Whether the query that replaced this one asks something else: then two
 /// queries share one id, and an answer to the first cannot be told apart.
 fn asks_other(
-    sent: &HashMap<MapData, QueryKey, Sent>,
+    sent: &BpfHashMap<MapData, QueryKey, Sent>,
     key: &QueryKey,
     replaced: &QuerySeen,
 ) -> bool {
@@ -482,7 +489,7 @@ fn adapt(config: &mut Config, roles: &[RoleReport]) -> bool {
 /// What is in the kernel.
 struct Attached {
     ebpf: Ebpf,
-    tracing: Vec<Loaded>,
+    tracing: HashMap<String, Loaded>,
     roles: Vec<RoleReport>,
 }
 

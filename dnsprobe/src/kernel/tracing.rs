@@ -131,9 +131,9 @@ impl<'a> Tracing<'a> {
         self.loaded.remove(name);
     }
 
-    /// What is in the kernel, without what it took to get there.
-    pub(crate) fn into_loaded(self) -> Vec<Loaded> {
-        self.loaded.into_values().collect()
+    /// What is in the kernel, by name, without what it took to get there.
+    pub(crate) fn into_loaded(self) -> HashMap<String, Loaded> {
+        self.loaded
     }
 }
 

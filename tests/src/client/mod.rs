@@ -5,6 +5,7 @@
 mod books;
 pub mod message;
 pub mod pair;
+pub mod preempt;
 pub mod query;
 pub mod report;
 pub mod resolver;

@@ -38,6 +38,7 @@ mod no_route;
 mod node_local_cache;
 mod packet_invalid;
 mod policy_drop;
+mod preempted_send;
 mod query_dead_backend;
 mod query_healthy;
 mod query_service_policy;
@@ -238,6 +239,7 @@ pub const ALL: &[Scenario] = &[
     no_route::SCENARIO,
     send_failed::SCENARIO,
     same_id::SCENARIO,
+    preempted_send::SCENARIO,
     query_healthy::SCENARIO,
     query_dead_backend::SCENARIO,
     query_service_policy::SCENARIO,
