@@ -193,7 +193,7 @@ impl Watch {
                 }
                 _ = tick.tick(), if every.is_some() => {
                     self.hand_over(handler)?;
-                    let snapshot = self.snapshot();
+                    let snapshot = self.snapshot()?;
                     handler.snapshot(&snapshot, false)?;
                     if settling && snapshot.pods.iter().all(|pod| pod.total.in_flight == 0) {
                         break;
@@ -214,7 +214,7 @@ impl Watch {
         self.drain();
         self.sweep(options.lost_after, true);
         self.hand_over(handler)?;
-        let snapshot = self.snapshot();
+        let snapshot = self.snapshot()?;
         handler.snapshot(&snapshot, true)
     }
 
@@ -280,14 +280,14 @@ impl Watch {
         Ok(())
     }
 
-    fn snapshot(&mut self) -> Snapshot {
-        let reading = self.session.read();
+    fn snapshot(&mut self) -> anyhow::Result<Snapshot> {
+        let reading = self.session.read().context("cannot read the counters")?;
         let identity = &mut self.identity;
         self.stats.read(reading.stats, identity);
         let now = Instant::now();
         let window = now - self.window;
         self.window = now;
-        self.stats.snapshot(
+        Ok(self.stats.snapshot(
             Timestamp(SystemTime::now()),
             window,
             now - self.started,
@@ -300,7 +300,7 @@ impl Watch {
                 missed_runs: reading.missed_runs,
                 unattributed_queries: 0,
             },
-        )
+        ))
     }
 }
 

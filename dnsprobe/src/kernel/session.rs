@@ -404,17 +404,20 @@ impl Session {
     }
 
     /// Reads every counter.
-    pub fn read(&mut self) -> Reading {
+    ///
+    /// # Errors
+    /// When this process gets no memory for them.
+    pub fn read(&mut self) -> io::Result<Reading> {
         let missed_runs = self.missed_runs();
         let maps = self.maps.get_ref();
-        Reading {
-            stats: maps.aggregates(),
+        Ok(Reading {
+            stats: maps.aggregates()?,
             events_lost: maps.health(Health::EventsLost),
             in_flight_full: maps.health(Health::InFlightFull),
             stats_full: maps.health(Health::StatsFull),
             tcp_unread: maps.health(Health::TcpUnread),
             missed_runs: missed_runs + maps.health(Health::EntryMissed),
-        }
+        })
     }
 
     /// Runs the kernel skipped because a program was already running on that
