@@ -8,6 +8,7 @@ mod explain;
 mod privileges;
 mod query;
 mod reference;
+mod serve;
 mod top;
 mod trace;
 mod watch;
@@ -45,7 +46,8 @@ Examples:
   dnsprobe doctor                      what can be seen on this kernel, and how
   dnsprobe check                       what is wrong with the node's and pods' set-up
   dnsprobe explain 'MESSAGE'           what a client's error message is worth
-  dnsprobe query NAME --pod cart-0     ask every server from where the pod stands"
+  dnsprobe query NAME --pod cart-0     ask every server from where the pod stands
+  dnsprobe serve                       watch all the time, metrics on 127.0.0.1:9353"
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -61,6 +63,7 @@ enum Command {
     Check(check::Options),
     Explain(explain::Options),
     Query(query::Options),
+    Serve(serve::Options),
     #[command(hide = true)]
     GenerateDocs(reference::Options),
 }
@@ -109,6 +112,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Check(options) => check::run(options),
         Command::Explain(options) => explain::run(options),
         Command::Query(options) => query::run(options),
+        Command::Serve(options) => serve::run(options),
         Command::GenerateDocs(options) => reference::run(options),
     };
     match result {

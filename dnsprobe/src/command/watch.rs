@@ -20,7 +20,7 @@ use crate::{
         Blindness, ConnectFailure, Engine, Outcome, Query, Retries, Retry, Transaction, Verdict,
     },
     identity::{Identity, IdentityOptions, Owner},
-    kernel::{self, RoleState, Session, now_ns},
+    kernel::{self, RoleReport, RoleState, Session, now_ns},
     stats::{Completeness, Missing, PodStats, Snapshot},
     time::Timestamp,
 };
@@ -45,6 +45,10 @@ pub(super) enum Detail {
 
 /// What a command does with what comes in.
 pub(super) trait Handler {
+    /// Everything is attached; called once, inside the event loop.
+    fn watching(&mut self, _hooks: &[RoleReport]) -> anyhow::Result<()> {
+        Ok(())
+    }
     /// An answered query; only when tracing.
     fn transaction(&mut self, transaction: &Transaction) -> anyhow::Result<()>;
     /// A lost query or a near miss.
@@ -89,6 +93,7 @@ pub(super) fn run(
         .context("cannot start the event loop")?;
     runtime.block_on(async {
         let mut watch = Watch::start(options, detail)?;
+        handler.watching(watch.session.roles())?;
         watch.run(options, every, handler).await
     })
 }

@@ -14,7 +14,7 @@ use crate::{
     dns::{QType, Question},
     engine::{Cause, Evidence, Parts, Query, Sibling, Transaction, Verdict},
     identity::Owner,
-    stats::{Completeness, Counts, LatencySummary, PodCounts, ServerCounts, Snapshot},
+    stats::{Buckets, Completeness, Counts, LatencySummary, PodCounts, ServerCounts, Snapshot},
     time::Timestamp,
 };
 
@@ -67,7 +67,7 @@ pub(super) fn transaction() -> Transaction {
     }
 }
 
-pub(super) fn clash() -> Verdict {
+pub(crate) fn clash() -> Verdict {
     let reply = "udp 10.244.0.2:53 -> 10.244.0.11:40000";
     let tuples = json!({
         "loser": { "original": "udp 10.244.0.11:40000 -> 10.96.0.10:53", "reply": reply },
@@ -133,11 +133,13 @@ fn counts(queries: u64, answered: u64, lost: u64) -> Counts {
 }
 
 /// A troubled client and a healthy server.
-pub(super) fn snapshot() -> Snapshot {
+pub(crate) fn snapshot() -> Snapshot {
     let row = |owner, role, window, total: Counts, servers: &[u8]| PodCounts {
         owner,
         role,
         window,
+        latency: Buckets::default(),
+        read_delay: Buckets::default(),
         servers: servers
             .iter()
             .map(|&last| ServerCounts { server: server(last), total: total.clone() })

@@ -9,6 +9,8 @@ use dnsprobe_common::{
 };
 use serde::Serialize;
 
+use super::Buckets;
+
 /// A distribution in seconds. Percentiles are at most 1.6 % from the exact
 /// value between 8.2 µs and 68.7 s; count and mean are exact.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -108,6 +110,16 @@ impl Distribution {
             max: seconds(max_ns),
             mean: self.sum_ns.max(0) as f64 / 1e9 / count as f64,
         })
+    }
+
+    /// The same in the buckets of metrics systems.
+    pub(super) fn buckets(&self) -> Buckets {
+        let mut buckets =
+            Buckets { sum_seconds: self.sum_ns.max(0) as f64 / 1e9, ..Buckets::default() };
+        for (&index, &count) in self.counts.iter().filter(|(_, count)| **count > 0) {
+            buckets.add(index, count.cast_unsigned());
+        }
+        buckets
     }
 
     /// The largest value, given the highest bucket that holds one: the

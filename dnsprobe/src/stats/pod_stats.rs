@@ -292,6 +292,8 @@ impl Row {
             role,
             window: window.counts(window_seconds, in_flight, carried_in),
             total: self.total.counts(since_seconds, in_flight, 0),
+            latency: self.total.latency.buckets(),
+            read_delay: self.total.read_delay.buckets(),
             servers,
         }
     }
