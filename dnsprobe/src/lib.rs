@@ -14,6 +14,7 @@ pub mod kernel;
 pub mod messages;
 pub mod output;
 pub mod query;
+pub mod record;
 pub mod setup;
 pub mod stats;
 pub mod time;

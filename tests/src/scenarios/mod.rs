@@ -42,6 +42,7 @@ mod query_dead_backend;
 mod query_healthy;
 mod query_service_policy;
 mod remote_silence;
+mod replay;
 mod resolver_retry;
 mod same_id;
 mod send_failed;
@@ -169,6 +170,7 @@ pub const ALL: &[Scenario] = &[
     healthy::SCENARIO,
     musl_two_nameservers::SCENARIO,
     trace::SCENARIO,
+    replay::SCENARIO,
     latency::SCENARIO,
     conntrack_clash::SCENARIO,
     conntrack_clash_musl::SCENARIO,
@@ -248,6 +250,7 @@ pub const ALL: &[Scenario] = &[
 pub const SAME_ON_EVERY_KERNEL: &[&str] = &[
     "musl-two-nameservers",
     "trace",
+    "replay",
     "conntrack-clash-musl",
     "fault-under-load",
     "three-causes",
