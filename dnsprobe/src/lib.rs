@@ -15,6 +15,7 @@ pub mod messages;
 pub mod metrics;
 pub mod output;
 pub mod query;
+pub mod record;
 pub mod serve;
 pub mod setup;
 pub mod stats;

@@ -5,9 +5,14 @@ mod check;
 mod diagnose;
 mod doctor;
 mod explain;
+mod pipeline;
+mod playback;
 mod privileges;
 mod query;
+mod record;
+mod recording;
 mod reference;
+mod replay;
 mod serve;
 mod top;
 mod trace;
@@ -17,7 +22,8 @@ use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{kernel::SessionError, query::PlaceError};
+use crate::{kernel::SessionError, query::PlaceError, record::Limits};
+use playback::Recorded;
 
 /// Everything went as asked.
 const EXIT_OK: u8 = 0;
@@ -43,6 +49,7 @@ Examples:
   dnsprobe trace --only-failed         one line per lost query, with its cause
   dnsprobe trace --pod cart-0 -o json  every look-up of one pod, for machines
   dnsprobe diagnose                    30 seconds, then what is wrong and what to do
+  dnsprobe record -o node.rec          keep what is seen, for `dnsprobe replay`
   dnsprobe doctor                      what can be seen on this kernel, and how
   dnsprobe check                       what is wrong with the node's and pods' set-up
   dnsprobe explain 'MESSAGE'           what a client's error message is worth
@@ -59,6 +66,8 @@ enum Command {
     Top(top::Options),
     Trace(trace::Options),
     Diagnose(diagnose::Options),
+    Record(record::Options),
+    Replay(replay::Options),
     Doctor(doctor::Options),
     Check(check::Options),
     Explain(explain::Options),
@@ -99,6 +108,22 @@ struct WatchOptions {
     /// Where the cgroup v2 hierarchy is mounted; found by itself if not given.
     #[arg(long, value_name = "DIR")]
     cgroup_root: Option<PathBuf>,
+    /// Also write what is seen into a file, for `dnsprobe replay`.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// How large that file may become.
+    #[arg(skip = recording::LIMITS)]
+    record_limits: Limits,
+    /// The recording to take everything from, instead of the kernel.
+    #[arg(skip)]
+    replay: Option<Recorded>,
+}
+
+impl WatchOptions {
+    /// The name of the node that is watched.
+    fn node_name(&self) -> String {
+        self.replay.as_ref().map_or_else(top::node_name, |recorded| recorded.node.clone())
+    }
 }
 
 /// Runs the command line.
@@ -108,6 +133,8 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Top(options) => top::run(options),
         Command::Trace(options) => trace::run(options),
         Command::Diagnose(options) => diagnose::run(options),
+        Command::Record(options) => record::run(options),
+        Command::Replay(options) => replay::run(options),
         Command::Doctor(options) => doctor::run(options),
         Command::Check(options) => check::run(options),
         Command::Explain(options) => explain::run(options),

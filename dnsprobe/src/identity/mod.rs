@@ -17,6 +17,8 @@ mod testing;
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 pub use cgroup::CgroupAccess;
 pub use containers::RunningContainer;
 pub use escape::escape;
@@ -25,7 +27,7 @@ pub use pods::{Pod, PodLookupError, find_pod};
 pub use resolver::{Identity, IdentityOptions};
 
 /// What the kernel knows of who owns a socket. Zero means unknown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OwnerKey {
     /// cgroup v2 id of the socket's cgroup.
     pub cgroup: u64,

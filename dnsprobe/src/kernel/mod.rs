@@ -19,6 +19,7 @@ mod maps;
 mod modules;
 mod netlink;
 mod node_facts;
+mod node_files;
 mod node_services;
 mod object;
 mod plan;
@@ -35,7 +36,8 @@ mod tracing;
 
 pub use conntrack_entries::{Sources, conntrack_sources};
 pub use counters::{Conntrack, Counters, Softnet, Udp};
-pub use node_facts::node_facts;
+pub use node_facts::{node_facts, release};
+pub use node_files::{NodeText, node_files_after, node_files_before};
 pub use plan::{Mechanism, Role, RoleReport, RoleState, reference};
 pub use services::{Answer, Backend, Services, Source};
 pub use session::{Options, Reading, Session, SessionError, now_ns};

@@ -17,3 +17,4 @@ pub mod verdicts;
 pub(crate) mod testing;
 
 pub use terminal::Terminal;
+pub use text::clean as printable;

@@ -26,11 +26,11 @@ fn server(last: u8) -> SocketAddr {
     SocketAddr::from(([10, 96, 0, last], 53))
 }
 
-pub(super) fn cart() -> Arc<Owner> {
+pub(crate) fn cart() -> Arc<Owner> {
     pod("cart-0")
 }
 
-pub(super) fn pod(name: &str) -> Arc<Owner> {
+pub(crate) fn pod(name: &str) -> Arc<Owner> {
     Arc::new(Owner::Pod {
         namespace: Some("shop".into()),
         pod: Some(name.into()),
@@ -52,7 +52,7 @@ fn query(qtype: QType, id: u16, asked: SocketAddr) -> Query {
     }
 }
 
-pub(super) fn transaction() -> Transaction {
+pub(crate) fn transaction() -> Transaction {
     Transaction {
         time: at(10),
         owner: cart(),
@@ -92,7 +92,7 @@ pub(crate) fn clash() -> Verdict {
     }
 }
 
-pub(super) fn near_miss() -> Verdict {
+pub(crate) fn near_miss() -> Verdict {
     Verdict {
         cause: Cause::ConntrackClashResolved,
         loss: false,

@@ -1,6 +1,5 @@
 //! Running the dnsprobe under test and collecting what it says.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -11,6 +10,7 @@ use nix::sys::signal::Signal;
 
 use super::pod::Directories;
 use super::process::{AMPLE, Process};
+use super::recording::{Keep, compare_replay};
 use crate::observed::Observed;
 
 /// Which subcommand to run.
@@ -26,31 +26,39 @@ pub enum Mode {
 #[derive(Debug)]
 pub struct Watch {
     process: Process,
+    program: PathBuf,
+    mode: Mode,
     lost_after: Duration,
-    output: Option<PathBuf>,
+    keep: Keep,
+}
+
+impl Mode {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Top => "top",
+            Self::Trace => "trace",
+        }
+    }
 }
 
 impl Watch {
-    /// Start it and wait until everything is attached. What it prints is also
-    /// kept in `output`.
+    /// Start it and wait until everything is attached.
     pub fn start(
         program: &Path,
         mode: Mode,
         lost_after: Duration,
         directories: &Directories,
-        output: Option<PathBuf>,
+        keep: Keep,
     ) -> Result<Self> {
         let mut command = Command::new(program);
         command
-            .arg(match mode {
-                Mode::Top => "top",
-                Mode::Trace => "trace",
-            })
+            .arg(mode.name())
             .args(["-o", "json", "--lost-after", &format!("{}ms", lost_after.as_millis())])
             .arg("--log-dir")
             .arg(&directories.logs)
             .arg("--cgroup-root")
             .arg(&directories.cgroups)
+            .args(keep.arguments())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -58,7 +66,7 @@ impl Watch {
             command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
         let mut process = Process::new("dnsprobe", child);
         process.wait_for("dnsprobe: watching", AMPLE)?;
-        Ok(Self { process, lost_after, output })
+        Ok(Self { process, program: program.to_owned(), mode, lost_after, keep })
     }
 
     /// Hear what it prints, as it prints it, for this long.
@@ -66,14 +74,15 @@ impl Watch {
         self.process.listen(time, hear);
     }
 
-    /// Give the last query time to be judged, stop dnsprobe, read its output.
+    /// Give the last query time to be judged, stop dnsprobe, read its output. A
+    /// recording must tell the same.
     pub fn finish(self) -> Result<Observed> {
         sleep(self.lost_after + Duration::from_millis(1500));
         self.process.signal(Signal::SIGINT)?;
         let lines = self.process.finish(AMPLE)?;
-        if let Some(path) = self.output {
-            fs::write(&path, lines.join("\n") + "\n")
-                .with_context(|| format!("cannot write {}", path.display()))?;
+        self.keep.write(&lines)?;
+        if let Some(recording) = &self.keep.recording {
+            compare_replay(&self.program, recording, &[self.mode.name()], &lines)?;
         }
         Observed::parse(&lines)
     }

@@ -43,6 +43,7 @@ mod query_dead_backend;
 mod query_healthy;
 mod query_service_policy;
 mod remote_silence;
+mod replay;
 mod resolver_retry;
 mod same_id;
 mod send_failed;
@@ -170,6 +171,7 @@ pub const ALL: &[Scenario] = &[
     healthy::SCENARIO,
     musl_two_nameservers::SCENARIO,
     trace::SCENARIO,
+    replay::SCENARIO,
     latency::SCENARIO,
     conntrack_clash::SCENARIO,
     conntrack_clash_musl::SCENARIO,
@@ -250,6 +252,7 @@ pub const ALL: &[Scenario] = &[
 pub const SAME_ON_EVERY_KERNEL: &[&str] = &[
     "musl-two-nameservers",
     "trace",
+    "replay",
     "conntrack-clash-musl",
     "fault-under-load",
     "three-causes",
