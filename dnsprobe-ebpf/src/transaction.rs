@@ -139,7 +139,7 @@ fn begin(dns: &Dns, key: &Key, owner: Socket, tgid: u32, at_ns: u64) {
     if first.is_none() {
         entry.publish(key);
     }
-    if config!(questions) != 0 && is_client {
+    if config!(questions) != 0 && (is_client || config!(trace) != 0) {
         remember(dns, key, owner, tgid, at_ns);
     }
 }
@@ -155,11 +155,12 @@ fn remember(dns: &Dns, key: &Key, owner: Socket, tgid: u32, at_ns: u64) {
         (*sent).socket = owner.identity;
         (*sent).netns = owner.netns;
         (*sent).tgid = tgid;
-        (*sent).command = current_command();
+        // See above: where a query reaches a server.
+        (*sent).command = if key.is_client() { current_command() } else { [0; 2] };
         dns.copy_question(&raw mut (*sent).question);
         let _ = SENT.insert(&key.narrow(), &*sent, ANY);
     }
-    if dns.transport as u8 == Transport::Tcp as u8 {
+    if !key.is_client() || dns.transport as u8 == Transport::Tcp as u8 {
         return;
     }
     let tuple = &dns.tuple();

@@ -30,6 +30,9 @@ Examples:
   dnsprobe top --ports 53,5353
   dnsprobe top --without-names --interval 10s -o json    for watching all the time")]
 pub(super) struct Options {
+    /// Output format.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
     #[command(flatten)]
     watch: WatchOptions,
     /// Time between two tables.
@@ -45,7 +48,7 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
-    let mut handler: Box<dyn Handler> = match options.watch.output {
+    let mut handler: Box<dyn Handler> = match options.output {
         Format::Json => Box::new(Json { transactions: false }),
         Format::Table => Box::new(Table {
             top: Top::new(&node_name(), options.watch.ports.clone()),

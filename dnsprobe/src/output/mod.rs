@@ -3,6 +3,7 @@
 //! kernel nothing.
 
 pub mod check;
+pub mod coredns;
 pub mod diagnosis;
 pub mod explanation;
 pub mod json;
