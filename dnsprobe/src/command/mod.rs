@@ -8,6 +8,7 @@ mod explain;
 mod privileges;
 mod query;
 mod reference;
+mod screen;
 mod top;
 mod trace;
 mod watch;

@@ -13,6 +13,7 @@ pub mod terminal;
 mod text;
 pub mod trace;
 pub mod verdicts;
+pub mod view;
 
 #[cfg(test)]
 mod testing;
