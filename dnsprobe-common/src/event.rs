@@ -62,7 +62,7 @@ impl EventKind {
 }
 
 /// A query that was sent a short while ago, kept with its question until newer
-/// ones push it out.
+/// ones push it out. When tracing also one that a server here took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Sent {
@@ -76,7 +76,7 @@ pub struct Sent {
     pub netns: u32,
     /// Process id (thread group) of the sender.
     pub tgid: u32,
-    /// Its command.
+    /// Its command; zero for a server's.
     pub command: Command,
     /// Its question.
     pub question: Question,
@@ -132,8 +132,9 @@ pub struct Question {
     pub len: u16,
     /// Question name, type and class as on the wire.
     pub bytes: [u8; QUESTION_LEN],
-    /// Padding, zero.
-    pub pad: u16,
+    /// Bytes of the whole message behind its header: more than `len` where it
+    /// was too long to keep. 0: not known.
+    pub message_len: u16,
 }
 
 /// A DNS packet somewhere on its way.
@@ -316,7 +317,7 @@ pub struct Finished {
     /// The process that read the answer (client) or sent it (server); zero when
     /// not tracing.
     pub command: Command,
-    /// Its question.
+    /// Its question, in the answer where there is one.
     pub question: Question,
 }
 

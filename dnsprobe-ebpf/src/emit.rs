@@ -83,7 +83,7 @@ pub(crate) fn bare_packet(
         (*to).has_query = 0;
         (*to).query = NO_QUERY;
         (*to).question.len = 0;
-        (*to).question.pad = 0;
+        (*to).question.message_len = 0;
     }
 }
 
@@ -209,7 +209,7 @@ pub(crate) fn kept_question(to: *mut Question, key: &QueryKey) {
     // SAFETY: `to` is a reserved record.
     unsafe {
         (*to).len = 0;
-        (*to).pad = 0;
+        (*to).message_len = 0;
     }
     if let Some(sent) = SENT.get_ptr(key) {
         // SAFETY: only an address inside the map value is taken.

@@ -72,7 +72,7 @@ static HEALTH: PerCpuArray<u64> = PerCpuArray::with_max_entries(Health::ALL.len(
 /// A query on its way into [`SENT`]: too large for the stack. One for each program
 /// that another may interrupt on this processor: see [`scratch`].
 #[map]
-pub(crate) static SENT_SCRATCH: PerCpuArray<Sent> = PerCpuArray::with_max_entries(3, 0);
+pub(crate) static SENT_SCRATCH: PerCpuArray<Sent> = PerCpuArray::with_max_entries(4, 0);
 
 /// A clash between entry and return of `nf_ct_resolve_clash`, which runs with
 /// softirqs off, so nothing comes between on this processor.
@@ -190,10 +190,11 @@ fn user(key: &StatsWords, transport: Transport, run: Run) -> u32 {
 
 /// The place of [`SENT_SCRATCH`] that no other program uses.
 #[inline(always)]
-pub(crate) fn scratch(transport: Transport, run: Run) -> u32 {
+pub(crate) fn scratch(transport: Transport, run: Run, is_client: bool) -> u32 {
     match transport {
-        Transport::Udp => u32::from(run as u8),
-        Transport::Tcp => 2,
+        Transport::Udp if is_client => u32::from(run as u8),
+        Transport::Udp => 2,
+        Transport::Tcp => 3,
     }
 }
 

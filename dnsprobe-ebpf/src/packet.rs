@@ -38,8 +38,10 @@ pub(crate) struct Dns {
     pub(crate) flags: u16,
     /// Address of the question section.
     question: u64,
-    /// Bytes of the payload from there on.
+    /// Bytes of the payload from there on that lie in one piece.
     question_len: u16,
+    /// Bytes of the message from there on.
+    message_len: u16,
 }
 
 impl Dns {
@@ -51,8 +53,9 @@ impl Dns {
         flags: u16,
         question: u64,
         question_len: u16,
+        message_len: u16,
     ) -> Self {
-        Self { flow, transport: Transport::Tcp, id, flags, question, question_len }
+        Self { flow, transport: Transport::Tcp, id, flags, question, question_len, message_len }
     }
 
     /// Whether it travels from server to client.
@@ -76,7 +79,7 @@ impl Dns {
         }
         // SAFETY: `to` is a live map value or reserved record.
         unsafe {
-            (*to).pad = 0;
+            (*to).message_len = self.message_len;
             (*to).len = 0;
             let bytes = (&raw mut (*to).bytes).cast::<u8>();
             let is_copied = len > 0
@@ -296,6 +299,7 @@ fn udp(source: End, destination: End, ports: &Ports, rest: u64, payload: u64) ->
         flags,
         question: payload + HEADER_LEN as u64,
         question_len,
+        message_len: question_len,
     })
 }
 

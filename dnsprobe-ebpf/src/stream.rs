@@ -275,7 +275,8 @@ struct Message {
     flags: u16,
     /// Bytes of the question that lie there in one piece.
     question_len: u16,
-    pad: u16,
+    /// Bytes of the whole message behind its header.
+    message_len: u16,
 }
 
 impl Message {
@@ -337,7 +338,7 @@ impl Stream {
             id: (header >> 16) as u16,
             flags: header as u16,
             question_len: (here - HEADER_LEN as u64) as u16,
-            pad: 0,
+            message_len: length as u16 - HEADER_LEN as u16,
         };
         true
     }
@@ -375,6 +376,7 @@ fn handle(sock: Typed, role: Role, message: &Message, entered_ns: u64) {
         message.flags,
         message.question,
         message.question_len,
+        message.message_len,
     );
     match (role, is_answer(message.flags)) {
         (Role::Client, false) => transaction::query_sent(&dns, sock, entered_ns),

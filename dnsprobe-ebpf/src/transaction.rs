@@ -143,7 +143,7 @@ fn begin(dns: &Dns, key: &Key, owner: Socket, tgid: u32, at_ns: u64, run: Run) {
     if first.is_none() {
         entry.publish(key);
     }
-    if config!(questions) != 0 && is_client {
+    if config!(questions) != 0 && (is_client || config!(trace) != 0) {
         remember(dns, key, owner, tgid, at_ns, run);
     }
 }
@@ -151,7 +151,7 @@ fn begin(dns: &Dns, key: &Key, owner: Socket, tgid: u32, at_ns: u64, run: Run) {
 /// Keeps a query with its question for a while.
 #[inline(always)]
 fn remember(dns: &Dns, key: &Key, owner: Socket, tgid: u32, at_ns: u64, run: Run) {
-    let place = scratch(dns.transport, run);
+    let place = scratch(dns.transport, run, key.is_client());
     let Some(sent) = SENT_SCRATCH.get_ptr_mut(place) else { return };
     // SAFETY: this processor's own scratch value, and no other program's.
     unsafe {
@@ -160,11 +160,12 @@ fn remember(dns: &Dns, key: &Key, owner: Socket, tgid: u32, at_ns: u64, run: Run
         (*sent).socket = owner.identity;
         (*sent).netns = owner.netns;
         (*sent).tgid = tgid;
-        (*sent).command = current_command();
+        // See above: where a query reaches a server.
+        (*sent).command = if key.is_client() { current_command() } else { [0; 2] };
         dns.copy_question(&raw mut (*sent).question);
         let _ = SENT.insert(&key.narrow(), &*sent, ANY);
     }
-    if dns.transport as u8 == Transport::Tcp as u8 {
+    if !key.is_client() || dns.transport as u8 == Transport::Tcp as u8 {
         return;
     }
     let tuple = &dns.tuple();

@@ -45,6 +45,9 @@ Examples:
   dnsprobe diagnose --duration 5m --pod shop/cart-0
   dnsprobe diagnose --slow-after 50ms -o json | jq '.findings[].code'")]
 pub(super) struct Options {
+    /// Output format.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
     #[command(flatten)]
     pub(super) watch: WatchOptions,
     #[command(flatten)]
@@ -107,7 +110,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
     watch::run(&watch, Detail::Transactions, Some(PROGRESS), &mut doctor)?;
     let found = doctor.diagnosis()?;
     let mut out = io::stdout().lock();
-    match options.watch.output {
+    match options.output {
         Format::Json => json::write(json::Record::Diagnosis(&found), &mut out)?,
         Format::Table => {
             write!(out, "{}", diagnosis::render(&found, &Terminal::of_stdout()))?;

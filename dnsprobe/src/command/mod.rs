@@ -13,6 +13,7 @@ mod record;
 mod recording;
 mod reference;
 mod replay;
+mod screen;
 mod serve;
 mod top;
 mod trace;
@@ -90,9 +91,6 @@ enum Format {
 /// Options of every command that watches traffic.
 #[derive(Clone, Debug, Args)]
 struct WatchOptions {
-    /// Output format.
-    #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
     /// Stop after this time; without it, on Ctrl-C.
     #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
     duration: Option<Duration>,

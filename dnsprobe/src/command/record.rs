@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 
 use super::{
-    EXIT_OK, Format, WatchOptions,
+    EXIT_OK, WatchOptions,
     watch::{self, Detail, Handler},
 };
 use crate::{
@@ -66,7 +66,6 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
     let watch = WatchOptions {
-        output: Format::Table,
         duration: options.duration,
         lost_after: options.lost_after,
         ports: options.ports.clone(),

@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::Args;
 
 use super::{
-    EXIT_OK, Format, WatchOptions,
+    EXIT_OK, WatchOptions,
     watch::{self, Detail, Handler},
 };
 use crate::{
@@ -82,10 +82,6 @@ enum Verdicts {
 
 pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
     check_address(options.listen, options.listen_on_all_interfaces)?;
-    anyhow::ensure!(
-        options.watch.output == Format::Table,
-        "serve has no --output: what it prints is JSON, see --verdicts"
-    );
     let published = Shared::new(serve::Options {
         interval: options.interval,
         max_owners: options.max_owners,

@@ -1,7 +1,8 @@
 //! `dnsprobe top`: the per-pod table.
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
+    pin::Pin,
     time::Duration,
 };
 
@@ -9,12 +10,19 @@ use clap::Args;
 
 use super::{
     EXIT_OK, Format, WatchOptions,
-    watch::{self, Detail, Handler},
+    screen::{Input, Screen},
+    watch::{self, Detail, Handler, Wish},
 };
 use crate::{
     engine::{Retry, Transaction, Verdict},
-    output::{Terminal, json, table::Top, verdicts::Report},
+    output::{
+        Terminal, json,
+        table::Top,
+        verdicts::Report,
+        view::{Reaction, View},
+    },
     stats::Snapshot,
+    time::Timestamp,
 };
 
 /// Per-pod DNS table: rates, latency, losses by cause; refreshed in place.
@@ -24,12 +32,16 @@ use crate::{
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Examples:
-  dnsprobe top                            refresh every second until Ctrl-C
+  dnsprobe top                            full screen; ? lists the keys, q quits
+  dnsprobe top --plain                    plain lines, one table per second
   dnsprobe top --interval 10s -o json     one snapshot per line and 10 seconds
   dnsprobe top --duration 1m --lost-after 2s
   dnsprobe top --ports 53,5353
   dnsprobe top --without-names --interval 10s -o json    for watching all the time")]
 pub(super) struct Options {
+    /// Output format.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
     #[command(flatten)]
     pub(super) watch: WatchOptions,
     /// Time between two tables.
@@ -42,16 +54,35 @@ pub(super) struct Options {
     /// with another server's answer count as lost.
     #[arg(long)]
     without_names: bool,
+    /// Plain lines instead of the full-screen view, as without a terminal.
+    #[arg(long)]
+    plain: bool,
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
-    let mut handler: Box<dyn Handler> = match options.watch.output {
+    let mut handler: Box<dyn Handler> = match options.output {
         Format::Json => Box::new(Json { transactions: false }),
-        Format::Table => Box::new(Table {
-            top: Top::new(&options.watch.node_name(), options.watch.ports.clone()),
-            report: Report::new(),
-            terminal: Terminal::of_stdout(),
-        }),
+        Format::Table => {
+            let terminal = if options.plain { Terminal::PLAIN } else { Terminal::of_stdout() };
+            let table = Table {
+                top: Top::new(&options.watch.node_name(), options.watch.ports.clone()),
+                report: Report::new(),
+                terminal,
+            };
+            if terminal.live && io::stdin().is_terminal() {
+                Box::new(Live {
+                    view: View::new(
+                        &options.watch.node_name(),
+                        &options.watch.ports,
+                        terminal.colour,
+                    ),
+                    screen: None,
+                    table,
+                })
+            } else {
+                Box::new(table)
+            }
+        }
     };
     let detail = if options.without_names { Detail::Counts } else { Detail::Names };
     watch::run(&options.watch, detail, Some(options.interval), handler.as_mut())?;
@@ -84,6 +115,72 @@ impl Handler for Table {
             out.write_all(self.top.frame(snapshot, &self.terminal).as_bytes())?;
         }
         Ok(out.flush()?)
+    }
+}
+
+/// The full-screen view; at the end, on the terminal as it was, the last table.
+struct Live {
+    view: View,
+    screen: Option<Screen>,
+    table: Table,
+}
+
+impl Live {
+    fn draw(&mut self) -> anyhow::Result<()> {
+        match &mut self.screen {
+            Some(screen) => screen.draw(&mut self.view),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Handler for Live {
+    fn transaction(&mut self, _: &Transaction) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    fn verdict(&mut self, verdict: &Verdict) -> anyhow::Result<()> {
+        self.view.verdict(verdict);
+        self.table.verdict(verdict)
+    }
+
+    /// A picture that the terminal had no time for is drawn when it has.
+    fn now(&mut self, _: Timestamp) {
+        if self.screen.as_ref().is_some_and(Screen::is_stale) {
+            // What is wrong with the terminal shows at the next snapshot too.
+            let _ = self.draw();
+        }
+    }
+
+    fn input(&mut self) -> Pin<Box<dyn Future<Output = anyhow::Result<Wish>> + '_>> {
+        Box::pin(async {
+            if self.screen.is_none() {
+                self.screen = Some(Screen::enter()?);
+                self.draw()?;
+            }
+            let Some(screen) = &mut self.screen else { return Ok(Wish::Continue) };
+            match screen.input().await? {
+                Input::Quit => return Ok(Wish::Stop),
+                Input::Key(key) if self.view.key(key) == Reaction::Quit => return Ok(Wish::Stop),
+                Input::Key(_) => {}
+                Input::Redraw => screen.redraw()?,
+                Input::Suspend => screen.suspend()?,
+                Input::Other => return Ok(Wish::Continue),
+            }
+            self.draw()?;
+            Ok(Wish::Continue)
+        })
+    }
+
+    fn snapshot(&mut self, snapshot: &Snapshot, last: bool) -> anyhow::Result<()> {
+        self.view.snapshot(snapshot);
+        if !last {
+            return self.draw();
+        }
+        self.screen = None;
+        // Below what was on the terminal, not over it.
+        self.table.terminal.live = false;
+        self.table.snapshot(snapshot, last)
     }
 }
 

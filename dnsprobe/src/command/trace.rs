@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{
-    EXIT_OK, Format, WatchOptions,
+    EXIT_OK, WatchOptions,
     top::Json,
     watch::{self, Detail, Handler},
 };
@@ -17,7 +17,7 @@ use crate::{
     dns::{Name, parse_rcode},
     engine::{Query, Retry, Transaction, Verdict},
     identity::Owner,
-    output::{Terminal, trace, verdicts::Report},
+    output::{Terminal, coredns, trace, verdicts::Report},
     stats::Snapshot,
 };
 
@@ -30,12 +30,29 @@ Examples:
   dnsprobe trace                                   everything
   dnsprobe trace --only-failed                     lost queries and near misses
   dnsprobe trace --namespace shop --slower-than 100ms
-  dnsprobe trace --name cluster.local --rcode NXDOMAIN -o json")]
+  dnsprobe trace --name cluster.local --rcode NXDOMAIN -o json
+  dnsprobe trace -o coredns                        the query log of the DNS servers here")]
 pub(super) struct Options {
+    /// Output format.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: TraceFormat,
     #[command(flatten)]
     pub(super) watch: WatchOptions,
     #[command(flatten)]
     filter: Filter,
+}
+
+/// Output format.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum TraceFormat {
+    /// Text for people.
+    #[default]
+    Table,
+    /// One JSON object per line (docs/json.md).
+    Json,
+    /// For each query that a DNS server here answered, the line that CoreDNS's
+    /// `log` plugin writes (docs/coredns-log.md). What was not seen is `-`.
+    Coredns,
 }
 
 /// What is shown.
@@ -71,9 +88,12 @@ fn parse_rcode_argument(text: &str) -> Result<u8, String> {
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
-    let inner: Box<dyn Handler> = match options.watch.output {
-        Format::Json => Box::new(Json { transactions: true }),
-        Format::Table => Box::new(Lines {
+    let inner: Box<dyn Handler> = match options.output {
+        TraceFormat::Json => Box::new(Json { transactions: true }),
+        TraceFormat::Coredns => {
+            Box::new(ServerLog { shown: false, filtered: options.filter.is_set() })
+        }
+        TraceFormat::Table => Box::new(Lines {
             terminal: Terminal::of_stdout(),
             report: Report::new(),
             shown: false,
@@ -212,5 +232,37 @@ impl Handler for Lines {
             trace::nothing(snapshot, self.filtered)
         };
         self.line(&text)
+    }
+}
+
+/// The lines of a server's query log, and nothing else on standard output.
+struct ServerLog {
+    shown: bool,
+    filtered: bool,
+}
+
+impl Handler for ServerLog {
+    fn transaction(&mut self, transaction: &Transaction) -> anyhow::Result<()> {
+        let Some(line) = coredns::line(transaction) else { return Ok(()) };
+        self.shown = true;
+        let mut out = io::stdout().lock();
+        writeln!(out, "{line}")?;
+        Ok(out.flush()?)
+    }
+
+    fn verdict(&mut self, _: &Verdict) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    fn snapshot(&mut self, snapshot: &Snapshot, last: bool) -> anyhow::Result<()> {
+        if last {
+            let end = if self.shown {
+                trace::seen(snapshot)
+            } else {
+                trace::no_server(snapshot, self.filtered)
+            };
+            eprintln!("dnsprobe: {end}");
+        }
+        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 
 use std::{
     path::PathBuf,
+    pin::Pin,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -45,6 +46,15 @@ pub(super) enum Detail {
     Transactions,
 }
 
+/// What the user wants of the loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// To go on.
+    Continue,
+    /// To stop.
+    Stop,
+}
+
 /// What a command does with what comes in.
 pub(super) trait Handler {
     /// Everything is attached; called once, inside the event loop.
@@ -71,6 +81,11 @@ pub(super) trait Handler {
     /// A TCP connection to a DNS port that was not made.
     fn connect_failed(&mut self, _: &ConnectFailure) -> anyhow::Result<()> {
         Ok(())
+    }
+    /// Waits for the user to do something. May be dropped and called again at any
+    /// time. Without a keyboard it waits for ever.
+    fn input(&mut self) -> Pin<Box<dyn Future<Output = anyhow::Result<Wish>> + '_>> {
+        Box::pin(std::future::pending())
     }
     /// It is this late, in kernel time; a few times a second.
     fn now(&mut self, _: Timestamp) {}
@@ -162,7 +177,7 @@ impl Watch {
         let attached = session.attached();
         eprintln!(
             "dnsprobe: watching ({attached} of {} roles attached{})",
-            session.roles().len(),
+            attached + missing.len(),
             if missing.is_empty() {
                 ""
             } else {
@@ -226,6 +241,7 @@ impl Watch {
                     settling = true;
                     end += options.lost_after + 2 * SWEEP;
                 }
+                wish = handler.input() => if wish? == Wish::Stop { break },
                 _ = self.interrupt.recv() => break,
                 _ = self.terminate.recv() => break,
             }

@@ -1,6 +1,7 @@
 //! DNS messages as far as dnsprobe reads them: the question, the response
 //! code, and names that are safe to print. No I/O.
 
+mod exchange;
 mod message;
 mod name;
 mod question;
@@ -8,6 +9,7 @@ mod rcode;
 mod record;
 pub mod resolv_conf;
 
+pub use exchange::{AnswerSize, BehindHeader, Edns, Exchange, QuerySize};
 pub use message::{Answer, NotAnAnswer, encode_query, read_answer};
 pub use name::{Name, NameError};
 pub use question::{QType, Question, QuestionError};

@@ -29,6 +29,11 @@ impl Name {
         self.labels().len()
     }
 
+    /// Its length in bytes on the wire, written out.
+    pub(super) fn wire_len(&self) -> usize {
+        self.labels().map(|label| label.len() + 1).sum::<usize>() + 1
+    }
+
     /// Its first labels, as a name of their own.
     #[must_use]
     pub fn leading(&self, labels: usize) -> Self {

@@ -54,7 +54,7 @@ impl Record {
 }
 
 /// The name that starts at `at`, pointers followed, and the index behind it.
-fn name_at(bytes: &[u8], at: usize) -> Option<(Name, usize)> {
+pub(super) fn name_at(bytes: &[u8], at: usize) -> Option<(Name, usize)> {
     let mut labels: Vec<&[u8]> = Vec::new();
     let (mut index, mut behind, mut pointers, mut length) = (at, None, 0, 0);
     loop {

@@ -55,6 +55,8 @@ pub(super) fn transaction(
         truncated: seen.answer_flags.is_some_and(is_truncated),
         rcode: seen.answer_flags.and_then(|flags| u8::try_from(rcode(flags)).ok()),
         answer: seen.answer.clone(),
+        answer_flags: seen.answer_flags,
+        exchange: seen.exchange.clone(),
         translated: (seen.role == Role::Client)
             .then_some(seen.translation)
             .flatten()

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ConnectSeen;
 use crate::{
-    dns::{Question, Record},
+    dns::{Exchange, Question, Record},
     identity::OwnerKey,
 };
 
@@ -135,6 +135,8 @@ pub struct QuerySeen {
     pub answer_flags: Option<u16>,
     /// The first record behind the answer's question, when it was kept.
     pub answer: Option<Record>,
+    /// What was seen of both messages, at a server.
+    pub exchange: Option<Box<Exchange>>,
     /// The last device that transmitted it, and when.
     pub device: Option<(Device, u64)>,
     /// The packet as that device took it.
@@ -219,6 +221,7 @@ impl PacketSeen {
             middle_ns: None,
             answer_flags: None,
             answer: None,
+            exchange: None,
             device: None,
             translation: None,
             at_server: None,

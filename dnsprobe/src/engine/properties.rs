@@ -84,6 +84,7 @@ fn any_query() -> BoxedStrategy<QuerySeen> {
                 middle_ns,
                 answer_flags,
                 answer: None,
+                exchange: None,
                 device: sent_by.map(|(leaves, at_ns)| (device(leaves), at_ns)),
                 translation: sent_by.map(|(established, _)| Translation {
                     tuple: tuple(client, backend(3)),

@@ -76,6 +76,7 @@ pub(super) fn query_to(server: SocketAddr) -> QuerySeen {
         middle_ns: None,
         answer_flags: None,
         answer: None,
+        exchange: None,
         device: None,
         translation: None,
         at_server: None,

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use super::{Query, Tuple};
 use crate::{
-    dns::{self, Record},
+    dns::{self, Exchange, Record},
     identity::Owner,
     stats::serialize_role,
     time::Timestamp,
@@ -31,6 +31,12 @@ pub struct Transaction {
     /// The first record behind the question in the answer; `None` when there
     /// was none, or it was not seen.
     pub answer: Option<Record>,
+    /// The answer's header flags; `None` when they were not seen.
+    #[serde(skip)]
+    pub answer_flags: Option<u16>,
+    /// Server: what was seen of the query and the answer besides.
+    #[serde(skip)]
+    pub exchange: Option<Box<Exchange>>,
     /// Whether the answer was cut short (flag TC): the rest is to be had over
     /// TCP only.
     pub truncated: bool,

@@ -58,6 +58,8 @@ pub(super) fn client(sent_ns: u64, name: &str, id: u16) -> Transaction {
         },
         rcode: Some(0),
         answer: Some(Record { name: name.parse().unwrap(), rtype: QType::A }),
+        answer_flags: Some(0x8180),
+        exchange: None,
         truncated: false,
         translated: None,
         latency_seconds: 0.002,

@@ -24,7 +24,7 @@ use super::{
     symbols::Symbols,
 };
 use crate::{
-    dns::{Question, Record},
+    dns::{AnswerSize, BehindHeader, Exchange, QuerySize, Question, Record},
     engine::{
         Backend, BackendState, ConnectSeen, ConntrackEntry, Device, DroppedBy, Fact, FactKind,
         Observation, PacketSeen, QueryId, QuerySeen, QueueFull, Translation, Tuple, Unanswered,
@@ -57,6 +57,13 @@ pub(crate) fn decode(record: &[u8], context: &mut Context<'_>) -> Option<Observa
             query.question = question(&finished.question);
             query.command = command(finished.command);
             query.answer = first_record(&finished.question);
+            if query.role == Role::Server && kind == EventKind::Transaction {
+                let taken = context.recent.question(&finished.key, query.start_ns);
+                query.exchange = Some(Box::new(Exchange {
+                    query: taken.as_ref().and_then(behind_header).and_then(QuerySize::of),
+                    answer: behind_header(&finished.question).map(AnswerSize::of),
+                }));
+            }
             let end_ns = finished.header.at_ns;
             Some(match kind {
                 EventKind::Transaction => Observation::Transaction { query, end_ns: Some(end_ns) },
@@ -332,6 +339,7 @@ fn in_flight(id: QueryId, role: Role, query: &InFlight, devices: &mut Devices) -
         middle_ns: (query.middle_ns != 0).then_some(query.middle_ns),
         answer_flags: (query.state == state::ANSWERED).then_some(query.answer_flags),
         answer: None,
+        exchange: None,
         translation: translation(query),
         device,
         at_server: None,
@@ -355,6 +363,12 @@ fn translation(query: &InFlight) -> Option<Translation> {
 pub(crate) fn question(raw: &Raw) -> Option<Question> {
     let bytes = raw.bytes.get(..usize::from(raw.len))?;
     Question::parse(bytes).ok()
+}
+
+/// A message behind its header, as far as it was kept.
+fn behind_header(raw: &Raw) -> Option<BehindHeader<'_>> {
+    let kept = raw.bytes.get(..usize::from(raw.len))?;
+    (raw.message_len != 0).then_some(BehindHeader { kept, len: raw.message_len })
 }
 
 /// The record behind the question. A query has none there but its options, and

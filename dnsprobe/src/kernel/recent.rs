@@ -5,7 +5,7 @@ use std::borrow::Borrow;
 
 use aya::maps::{HashMap, MapData};
 use dnsprobe_common::{
-    event::{Answer, RECENT, Recent, Sent},
+    event::{Answer, Question, RECENT, Recent, Sent},
     flow::{QueryKey, Role, Transport, Tuple, command_bytes, is_namespace_local},
 };
 
@@ -29,6 +29,10 @@ pub(crate) trait Remembered {
 
     /// The command that sent a query; `None` when it is not remembered.
     fn command(&self, key: &QueryKey, sent_ns: u64) -> Option<String>;
+
+    /// The question of a query, with what stood behind it; `None` when it is not
+    /// remembered.
+    fn question(&self, key: &QueryKey, sent_ns: u64) -> Option<Question>;
 }
 
 /// The maps that remember.
@@ -68,6 +72,7 @@ impl Remembered for RecentQueries<'_> {
             middle_ns: None,
             answer_flags: None,
             answer: None,
+            exchange: None,
             device: None,
             translation: None,
             at_server: None,
@@ -78,11 +83,18 @@ impl Remembered for RecentQueries<'_> {
     }
 
     fn command(&self, key: &QueryKey, sent_ns: u64) -> Option<String> {
-        let sent = self.sent.get(key, 0).ok()?;
-        if sent.at_ns != sent_ns {
-            return None;
-        }
-        decode::command(sent.command)
+        decode::command(self.sent(key, sent_ns)?.command)
+    }
+
+    fn question(&self, key: &QueryKey, sent_ns: u64) -> Option<Question> {
+        Some(self.sent(key, sent_ns)?.question)
+    }
+}
+
+impl RecentQueries<'_> {
+    /// The query with this key, unless a later one took its place.
+    fn sent(&self, key: &QueryKey, sent_ns: u64) -> Option<Sent> {
+        self.sent.get(key, 0).ok().filter(|sent| sent.at_ns == sent_ns)
     }
 }
 

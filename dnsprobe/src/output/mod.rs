@@ -3,6 +3,7 @@
 //! kernel nothing.
 
 pub mod check;
+pub mod coredns;
 pub mod diagnosis;
 pub mod explanation;
 pub mod json;
@@ -12,6 +13,7 @@ pub mod terminal;
 mod text;
 pub mod trace;
 pub mod verdicts;
+pub mod view;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -60,6 +60,8 @@ pub(crate) fn transaction() -> Transaction {
         query: query(QType::AAAA, 4660, server(10)),
         rcode: Some(0),
         answer: None,
+        answer_flags: Some(0x8180),
+        exchange: None,
         translated: None,
         truncated: false,
         latency_seconds: 0.0201,

@@ -81,6 +81,25 @@ pub fn nothing(snapshot: &Snapshot, filtered: bool) -> String {
     )
 }
 
+/// How much was seen, for the end of a run whose lines are all data.
+#[must_use]
+pub fn seen(snapshot: &Snapshot) -> String {
+    completeness(&snapshot.completeness)
+}
+
+/// Why the log of the servers here has no line.
+#[must_use]
+pub fn no_server(snapshot: &Snapshot, filtered: bool) -> String {
+    let servers = snapshot.pods.iter().filter(|pod| pod.role == Role::Server);
+    let answered: u64 = servers.map(|pod| pod.total.answered).sum();
+    let why = match (answered, filtered) {
+        (0, _) => "no DNS server on this node answered a query".to_owned(),
+        (_, true) => format!("servers here answered {answered} queries, none passed the filters"),
+        (_, false) => format!("servers here answered {answered} queries, whose records were lost"),
+    };
+    format!("no line: {why} in {:.1} s; {}", snapshot.since_seconds, seen(snapshot))
+}
+
 fn start(time: Timestamp, owner: &Owner, role: Role, query: &Query) -> String {
     format!("{time} {} {} {} {}", label(owner, role), process(query), query.server, question(query))
 }
@@ -167,6 +186,19 @@ mod tests {
                 && line.ends_with(" of the same socket was answered"),
             "{line}"
         );
+    }
+
+    #[test]
+    fn a_log_without_lines_says_why() {
+        assert_eq!(
+            no_server(&empty_snapshot(), true),
+            "no line: no DNS server on this node answered a query in 12.0 s; everything \
+             attached, 0 events lost"
+        );
+        let mut busy = snapshot();
+        busy.pods[1].total.answered = 4;
+        assert!(no_server(&busy, true).contains("answered 4 queries, none passed the filters"));
+        assert!(no_server(&busy, false).contains("answered 4 queries, whose records were lost"));
     }
 
     #[test]

@@ -29,6 +29,24 @@ pub struct LatencySummary {
     pub mean: f64,
 }
 
+/// Upper bounds of all latency bands but the last, nanoseconds.
+const BAND_BOUNDS_NS: [u64; BANDS - 1] =
+    [100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000, 5_000_000_000];
+
+/// How many latency bands there are.
+pub const BANDS: usize = 7;
+
+/// What each latency band holds, shortest first. A bound is met to within the
+/// width of a bucket, 3.1 %.
+pub const BAND_NAMES: [&str; BANDS] =
+    ["< 0.1 ms", "< 1 ms", "< 10 ms", "< 100 ms", "< 1 s", "< 5 s", ">= 5 s"];
+
+/// The band of a latency.
+#[must_use]
+pub fn band(ns: u64) -> usize {
+    BAND_BOUNDS_NS.iter().take_while(|bound| ns >= **bound).count()
+}
+
 /// Bucket counts added up over readings. Sparse: one pod's latencies fill few
 /// buckets. Signed: an answer counted in one reading may be taken back in the
 /// next.
@@ -84,6 +102,15 @@ impl Distribution {
         }
         self.sum_ns = self.sum_ns.saturating_add(growth.sum_ns);
         self.max_ns = self.max_ns.max(growth.max_ns);
+    }
+
+    /// How many values each latency band holds.
+    pub(super) fn bands(&self) -> [u64; BANDS] {
+        let mut bands = [0; BANDS];
+        for (&index, &count) in &self.counts {
+            bands[band(lower_bound_ns(index))] += u64::try_from(count).unwrap_or(0);
+        }
+        bands
     }
 
     /// The numbers; `None` when there are no values.
@@ -188,6 +215,15 @@ mod tests {
         let mut distribution = Distribution::default();
         distribution.add(&LatencyGrowth::between(&EMPTY_LATENCY, None));
         assert_eq!(distribution.summary(), None);
+    }
+
+    #[test]
+    fn bands_hold_every_value_once() {
+        let mut distribution = Distribution::default();
+        let values = [0, 50_000, 500_000, 5_000_000, 50_000_000, 500_000_000, 6_000_000_000];
+        distribution.add(&LatencyGrowth::between(&latency(&values), None));
+        assert_eq!(distribution.bands(), [2, 1, 1, 1, 1, 0, 1]);
+        assert_eq!((band(0), band(99_999), band(100_000), band(u64::MAX)), (0, 0, 1, BANDS - 1));
     }
 
     #[test]

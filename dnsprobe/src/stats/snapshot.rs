@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap, net::SocketAddr, sync::Arc};
 use dnsprobe_common::flow::Role;
 use serde::Serialize;
 
-use super::{Buckets, Completeness, LatencySummary, serialize_role};
+use super::{BANDS, Buckets, Completeness, LatencySummary, serialize_role};
 use crate::{engine::Cause, identity::Owner, time::Timestamp};
 
 /// Everything counted on this node, at one moment.
@@ -82,6 +82,9 @@ pub struct Counts {
     /// answer arrived where reading is not seen). Server: query queued to
     /// answer sent. `None` without a value.
     pub latency_seconds: Option<LatencySummary>,
+    /// How many of these latencies lie in each band ([`super::BAND_NAMES`]).
+    #[serde(skip)]
+    pub latency_bands: [u64; BANDS],
     /// Client: answer queued to answer read. Server: query queued to query
     /// read. `None` without a value.
     pub read_delay_seconds: Option<LatencySummary>,

@@ -96,6 +96,7 @@ impl Tally {
                 .filter(|(_, count)| *count > 0)
                 .map(|(code, count)| (rcode_name(code), unsigned(count)))
                 .collect(),
+            latency_bands: self.latency.bands(),
             latency_seconds: self.latency.summary(),
             read_delay_seconds: self.read_delay.summary(),
             carried_in,

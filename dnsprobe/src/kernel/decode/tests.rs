@@ -94,6 +94,10 @@ impl Remembered for Memory {
     fn command(&self, _: &QueryKey, _: u64) -> Option<String> {
         Some("dig".to_owned())
     }
+
+    fn question(&self, _: &QueryKey, _: u64) -> Option<Raw> {
+        Some(raw_question())
+    }
 }
 
 fn bytes<T: Copy>(value: &T) -> &[u8] {
@@ -120,7 +124,7 @@ fn text(tuple: Tuple) -> String {
 }
 
 fn raw_question() -> Raw {
-    let mut question = Raw { len: 12, bytes: [0xaa; QUESTION_LEN], pad: 0 };
+    let mut question = Raw { len: 12, bytes: [0xaa; QUESTION_LEN], message_len: 12 };
     question.bytes[..12].copy_from_slice(b"\x01a\x04test\x00\x00\x1c\x00\x01");
     question
 }
