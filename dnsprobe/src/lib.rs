@@ -17,4 +17,5 @@ pub mod query;
 pub mod record;
 pub mod setup;
 pub mod stats;
+pub mod ticket;
 pub mod time;
