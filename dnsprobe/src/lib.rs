@@ -19,4 +19,5 @@ pub mod record;
 pub mod serve;
 pub mod setup;
 pub mod stats;
+pub mod ticket;
 pub mod time;

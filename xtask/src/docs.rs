@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use clap::CommandFactory;
 
 use crate::workspace::Workspace;
-use crate::{Cli, accuracy, bench, build, shell};
+use crate::{Cli, accuracy, bench, build, evidence, shell};
 
 /// Where a page's text comes from.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +19,8 @@ enum Source {
     Dnsprobe(&'static str),
     /// The committed data of the last whole `cargo xtask accuracy`.
     Accuracy,
+    /// The committed data of the last whole `cargo xtask evidence`.
+    Evidence,
     /// The committed data of the last whole `cargo xtask bench`.
     Performance,
 }
@@ -27,6 +29,7 @@ const PAGES: &[(&str, Source)] = &[
     ("docs/accuracy.md", Source::Accuracy),
     ("docs/causes.md", Source::Dnsprobe("causes")),
     ("docs/cli.md", Source::Dnsprobe("cli")),
+    ("docs/evidence.md", Source::Evidence),
     ("docs/findings.md", Source::Dnsprobe("findings")),
     ("docs/hooks.md", Source::Dnsprobe("hooks")),
     ("docs/messages.md", Source::Dnsprobe("messages")),
@@ -75,9 +78,11 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
 fn pages(workspace: &Workspace) -> impl Iterator<Item = &'static (&'static str, Source)> {
     let accuracy = accuracy::has_data(workspace);
     let performance = bench::has_data(workspace);
+    let evidence = evidence::has_data(workspace);
     PAGES.iter().filter(move |(_, source)| match source {
         Source::Accuracy => accuracy,
         Source::Performance => performance,
+        Source::Evidence => evidence,
         Source::Xtask | Source::Dnsprobe(_) => true,
     })
 }
@@ -100,6 +105,7 @@ impl Source {
     fn text(self, workspace: &Workspace) -> Result<String> {
         match self {
             Self::Accuracy => accuracy::committed_page(workspace),
+            Self::Evidence => evidence::committed_page(workspace),
             Self::Performance => bench::committed_page(workspace),
             Self::Xtask => Ok(xtask_page(&Cli::command())),
             Self::Dnsprobe(page) => shell::output(
@@ -157,7 +163,9 @@ mod tests {
     #[test]
     fn every_verb_is_on_the_page() {
         let page = xtask_page(&Cli::command());
-        for verb in ["setup", "build", "vm", "demo", "test", "accuracy", "bench", "docs"] {
+        for verb in
+            ["setup", "build", "vm", "demo", "test", "accuracy", "bench", "evidence", "docs"]
+        {
             assert!(page.contains(&format!("\n## {verb}\n")), "{verb}");
             assert!(page.contains(&format!("Usage: cargo xtask {verb}")), "{verb}");
         }

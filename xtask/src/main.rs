@@ -9,6 +9,7 @@ mod bench;
 mod build;
 mod demo;
 mod docs;
+mod evidence;
 mod lab_guest;
 mod progress;
 mod setup;
@@ -46,6 +47,7 @@ enum Verb {
     Test(test::Args),
     Accuracy(accuracy::Args),
     Bench(bench::Args),
+    Evidence(evidence::Args),
     Docs(docs::Args),
 }
 
@@ -67,6 +69,7 @@ fn run(verb: &Verb) -> Result<ExitCode> {
         Verb::Test(args) => test::run(args, &workspace),
         Verb::Accuracy(args) => accuracy::run(args, &workspace),
         Verb::Bench(args) => bench::run(args, &workspace),
+        Verb::Evidence(args) => evidence::run(args, &workspace),
         Verb::Docs(args) => docs::run(args, &workspace),
     }
 }

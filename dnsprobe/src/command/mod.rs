@@ -15,6 +15,7 @@ mod reference;
 mod replay;
 mod screen;
 mod serve;
+mod ticket;
 mod top;
 mod trace;
 mod watch;
@@ -51,6 +52,7 @@ Examples:
   dnsprobe trace --pod cart-0 -o json  every look-up of one pod, for machines
   dnsprobe diagnose                    30 seconds, then what is wrong and what to do
   dnsprobe record -o node.rec          keep what is seen, for `dnsprobe replay`
+  dnsprobe ticket -o outage            all evidence of what is wrong, to hand on
   dnsprobe doctor                      what can be seen on this kernel, and how
   dnsprobe check                       what is wrong with the node's and pods' set-up
   dnsprobe explain 'MESSAGE'           what a client's error message is worth
@@ -69,6 +71,7 @@ enum Command {
     Diagnose(diagnose::Options),
     Record(record::Options),
     Replay(replay::Options),
+    Ticket(ticket::Options),
     Doctor(doctor::Options),
     Check(check::Options),
     Explain(explain::Options),
@@ -133,6 +136,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Diagnose(options) => diagnose::run(options),
         Command::Record(options) => record::run(options),
         Command::Replay(options) => replay::run(options),
+        Command::Ticket(options) => ticket::run(options),
         Command::Doctor(options) => doctor::run(options),
         Command::Check(options) => check::run(options),
         Command::Explain(options) => explain::run(options),

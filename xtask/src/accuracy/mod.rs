@@ -156,7 +156,7 @@ fn write(file: &Path, text: &str) -> Result<()> {
 }
 
 /// The scenarios to run: all of the lab, or those chosen.
-fn scenario_names(workspace: &Workspace, chosen: &[String]) -> Result<Vec<String>> {
+pub(crate) fn scenario_names(workspace: &Workspace, chosen: &[String]) -> Result<Vec<String>> {
     let lab = workspace.release_binary("lab");
     let mut command = Command::new(lab);
     command.args(["list", "--names"]);

@@ -90,9 +90,4 @@ impl View {
             format!("{seen}, but not everything can be seen (below).")
         }
     }
-
-    /// The selected owner's label.
-    pub(super) fn selected_label(&self) -> Option<String> {
-        self.selected.as_ref().map(|(owner, role)| label(owner, *role))
-    }
 }

@@ -1,0 +1,222 @@
+//! `dnsprobe ticket`: everything that proves what is wrong, as files.
+
+use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use clap::Args;
+use dnsprobe_common::flow::Role;
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use super::{
+    EXIT_FOUND, EXIT_OK, Format, WatchOptions,
+    diagnose::{self, Examination},
+    playback::{self, Recorded},
+    recording, replay,
+    watch::{self, Detail, Handler},
+};
+use crate::{
+    engine::{Cause, ConnectFailure, Query, Transaction, Verdict},
+    findings::{Code, FindingCode},
+    identity::Owner,
+    stats::Snapshot,
+    ticket::{Case, Collector, Place, Redact, Redactor, Scope},
+    time::Timestamp,
+};
+
+/// Watching time when none is given.
+const DURATION: Duration = Duration::from_secs(30);
+/// The recording that a live ticket is made from.
+const RECORDING: &str = "recording.rec";
+
+/// Make a ticket: one directory and one archive with everything that proves what
+/// is wrong, for whoever has to mend it.
+///
+/// Watches for 30 seconds, or reads a recording. DIR is made, or has to be empty;
+/// it gets `ticket/` and `ticket.tar.zst` with the same in it. `ticket/ticket.md`
+/// is for a human in a minute; the other files are the evidence, and `sha256sum
+/// -c SHA256SUMS` checks them. Nothing is written outside DIR.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0 no fault was found; 1 one was; 2 no ticket could be made.
+
+Examples:
+  dnsprobe ticket -o outage
+  dnsprobe ticket --from node.rec -o outage --cause conntrack-clash
+  dnsprobe ticket --duration 5m --pod shop/cart-0 --redact names,addresses -o outage")]
+pub(super) struct Options {
+    /// The directory to make.
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// Take everything from this recording instead of watching.
+    #[arg(long, value_name = "FILE", conflicts_with = "duration")]
+    from: Option<PathBuf>,
+    /// How long to watch.
+    #[arg(long, value_parser = super::positive_duration, value_name = "TIME")]
+    duration: Option<Duration>,
+    /// Only what has this cause or finding (docs/causes.md, docs/findings.md);
+    /// repeatable.
+    #[arg(long, value_parser = parse_code, value_name = "CODE")]
+    cause: Vec<Code>,
+    /// What is replaced by hashes that are the same all through this ticket, and
+    /// differ from any other's.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "WHAT")]
+    redact: Vec<Redact>,
+    /// Put the recording into the ticket too, for `dnsprobe replay`.
+    #[arg(long, conflicts_with = "redact")]
+    with_recording: bool,
+    #[command(flatten)]
+    scope: diagnose::Scope,
+    /// A query without an answer for this long counts as lost.
+    #[arg(long, value_parser = super::positive_duration, default_value = "5s", value_name = "TIME")]
+    lost_after: Duration,
+    /// UDP ports taken as DNS, up to four.
+    #[arg(long, value_delimiter = ',', default_value = "53", value_name = "PORT")]
+    ports: Vec<u16>,
+    /// Where the kubelet keeps pod logs; names pods.
+    #[arg(long, default_value = "/var/log/pods", value_name = "DIR")]
+    log_dir: PathBuf,
+    /// Where the cgroup v2 hierarchy is mounted; found by itself if not given.
+    #[arg(long, value_name = "DIR")]
+    cgroup_root: Option<PathBuf>,
+}
+
+fn parse_code(text: &str) -> Result<Code, String> {
+    let cause = Cause::ALL.into_iter().find(|cause| cause.as_str() == text).map(Code::Cause);
+    let finding = || FindingCode::ALL.into_iter().find(|code| code.as_str() == text);
+    cause.or_else(|| finding().map(Code::Finding)).ok_or_else(|| {
+        "no cause or finding has that name; docs/causes.md and docs/findings.md list them"
+            .to_owned()
+    })
+}
+
+pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
+    let place = Place::new(&options.output)?;
+    let recording = match &options.from {
+        Some(file) => replay::open(file)?.recorded(),
+        None => {
+            let file = place.scratch(RECORDING);
+            let watch = WatchOptions {
+                output: Format::Table,
+                duration: Some(options.duration.unwrap_or(DURATION)),
+                lost_after: options.lost_after,
+                ports: options.ports.clone(),
+                log_dir: options.log_dir.clone(),
+                cgroup_root: options.cgroup_root.clone(),
+                record: Some(file.clone()),
+                record_limits: recording::LIMITS,
+                replay: None,
+            };
+            let every = Some(super::record::READ_EVERY);
+            watch::run(&watch, Detail::Transactions, every, &mut super::record::Nobody)?;
+            Recorded { file, node: watch.node_name(), prints: false }
+        }
+    };
+    let case = case(options, &recording)?;
+    let mut key = [0; 32];
+    getrandom(&mut key, GetRandomFlags::empty()).context("cannot make a key")?;
+    let mut redactor = Redactor::new(&options.redact, key);
+    let mut files: BTreeMap<String, Vec<u8>> = case
+        .files(&mut redactor)
+        .into_iter()
+        .map(|(name, text)| (name, text.into_bytes()))
+        .collect();
+    if options.with_recording {
+        let bytes = fs::read(&recording.file)
+            .with_context(|| format!("cannot read {}", recording.file.display()))?;
+        files.insert(RECORDING.to_owned(), bytes);
+    }
+    let made_ns = case.diagnosis.time.unix_ns();
+    let (directory, archive) = place.write(&files, made_ns / 1_000_000_000)?;
+    if options.from.is_none() {
+        fs::remove_file(&recording.file).context("cannot remove the recording")?;
+    }
+    println!("{}\n{}", directory.join("ticket.md").display(), archive.display());
+    Ok(if case.diagnosis.fault { EXIT_FOUND } else { EXIT_OK })
+}
+
+/// Everything that the recording holds of the case.
+fn case(options: &Options, recording: &Recorded) -> anyhow::Result<Case> {
+    let causes = options.cause.iter().filter_map(|code| match code {
+        Code::Cause(cause) => Some(*cause),
+        Code::Finding(_) => None,
+    });
+    let causes: Vec<Cause> = causes.collect();
+    let scope = Scope {
+        owner: options.scope.wanted(),
+        failed_answers: options.cause.is_empty() || causes.len() < options.cause.len(),
+        causes,
+    };
+    let mut collecting = Collecting {
+        examination: Examination::new(options.scope.findings(), None),
+        collector: Collector::new(scope),
+        snapshot: None,
+    };
+    let every = Some(super::record::READ_EVERY);
+    let aside = playback::run(recording, None, every, &mut collecting)?;
+    let Collecting { examination, collector, snapshot } = collecting;
+    let mut case = Case {
+        header: aside.header,
+        files: aside.files,
+        damage: aside.damage,
+        diagnosis: examination.diagnosis()?,
+        snapshot: snapshot.context("the recording has no counters")?,
+        collected: collector,
+    };
+    case.narrow(&options.cause);
+    Ok(case)
+}
+
+/// Diagnoses, and keeps single queries beside.
+struct Collecting {
+    examination: Examination,
+    collector: Collector,
+    snapshot: Option<Snapshot>,
+}
+
+impl Handler for Collecting {
+    fn transaction(&mut self, transaction: &Transaction) -> anyhow::Result<()> {
+        self.collector.transaction(transaction);
+        self.examination.transaction(transaction)
+    }
+
+    fn verdict(&mut self, verdict: &Verdict) -> anyhow::Result<()> {
+        self.collector.verdict(verdict);
+        self.examination.verdict(verdict)
+    }
+
+    fn not_followed(
+        &mut self,
+        owner: &Arc<Owner>,
+        role: Role,
+        query: &Query,
+    ) -> anyhow::Result<()> {
+        self.examination.not_followed(owner, role, query)
+    }
+
+    fn connect_failed(&mut self, failure: &ConnectFailure) -> anyhow::Result<()> {
+        self.examination.connect_failed(failure)
+    }
+
+    fn now(&mut self, now: Timestamp) {
+        self.examination.now(now);
+    }
+
+    fn snapshot(&mut self, snapshot: &Snapshot, last: bool) -> anyhow::Result<()> {
+        if last {
+            self.snapshot = Some(snapshot.clone());
+        }
+        self.examination.snapshot(snapshot, last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_and_findings_go_by_their_names() {
+        assert_eq!(parse_code("conntrack-clash"), Ok(Code::Cause(Cause::ConntrackClash)));
+        assert_eq!(parse_code("nxdomain"), Ok(Code::Finding(FindingCode::Nxdomain)));
+        assert!(parse_code("conntrack").is_err());
+    }
+}
