@@ -4,17 +4,16 @@ use std::{
     collections::{BTreeSet, HashMap},
     io::{self, Write},
     net::IpAddr,
-    path::PathBuf,
     sync::Arc,
 };
 
 use anyhow::{bail, ensure};
 use clap::Args;
 
-use super::{EXIT_FOUND, EXIT_OK, Format};
+use super::{EXIT_FOUND, EXIT_OK, Format, NodePlaces};
 use crate::{
     dns::resolv_conf::{MAX_BYTES, ResolvConf},
-    identity::{Identity, IdentityOptions, Owner, RunningContainer},
+    identity::{Identity, Owner, RunningContainer},
     kernel::{self, Services, container},
     output::{Terminal, check},
     setup::{self, Container, Report, ResolvConfFile, Unread},
@@ -45,20 +44,12 @@ pub(super) struct Options {
     /// Look at this process only, in a pod or not, beside the node; repeatable.
     #[arg(long, value_name = "PID")]
     pid: Vec<u32>,
-    /// Where the kubelet keeps pod logs; names pods.
-    #[arg(long, default_value = "/var/log/pods", value_name = "DIR")]
-    log_dir: PathBuf,
-    /// Where the cgroup v2 hierarchy is mounted; found by itself if not given.
-    #[arg(long, value_name = "DIR")]
-    cgroup_root: Option<PathBuf>,
+    #[command(flatten)]
+    node: NodePlaces,
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
-    let mut identity = Identity::new(IdentityOptions {
-        log_dir: options.log_dir.clone(),
-        cgroup_root: options.cgroup_root.clone(),
-        proc_root: PathBuf::from("/proc"),
-    });
+    let mut identity = Identity::new(options.node.identity());
     let mut unread = Vec::new();
     let all = identity.containers();
     let chosen = choose(options, &all, &mut identity)?;

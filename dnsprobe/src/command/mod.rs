@@ -5,6 +5,7 @@ mod check;
 mod diagnose;
 mod doctor;
 mod explain;
+mod places;
 mod privileges;
 mod query;
 mod reference;
@@ -12,10 +13,11 @@ mod top;
 mod trace;
 mod watch;
 
-use std::{io, path::PathBuf, process::ExitCode, time::Duration};
+use std::{io, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use self::places::NodePlaces;
 use crate::{kernel::SessionError, query::PlaceError};
 
 /// Everything went as asked.
@@ -90,12 +92,8 @@ struct WatchOptions {
     /// UDP ports taken as DNS, up to four.
     #[arg(long, value_delimiter = ',', default_value = "53", value_name = "PORT")]
     ports: Vec<u16>,
-    /// Where the kubelet keeps pod logs; names pods.
-    #[arg(long, default_value = "/var/log/pods", value_name = "DIR")]
-    log_dir: PathBuf,
-    /// Where the cgroup v2 hierarchy is mounted; found by itself if not given.
-    #[arg(long, value_name = "DIR")]
-    cgroup_root: Option<PathBuf>,
+    #[command(flatten)]
+    node: NodePlaces,
 }
 
 /// Runs the command line.

@@ -13,13 +13,13 @@ use std::{
 use anyhow::{Context, bail};
 use clap::Args;
 
-use super::{EXIT_FOUND, EXIT_OK, Format, positive_duration};
+use super::{EXIT_FOUND, EXIT_OK, Format, NodePlaces, positive_duration};
 use crate::{
     dns::{
         Name, QType,
         resolv_conf::{self, Effective, Libc, ResolvConf},
     },
-    identity::{Identity, IdentityOptions, Owner, escape, find_pod},
+    identity::{Identity, Owner, escape, find_pod},
     kernel::{Services, container},
     output::{Terminal, query as output},
     query::{self, Conclusion, Place, Target, Task},
@@ -77,12 +77,8 @@ pub(super) struct Options {
     /// Output format.
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
-    /// Where the kubelet keeps pod logs; names pods.
-    #[arg(long, default_value = "/var/log/pods", value_name = "DIR")]
-    log_dir: PathBuf,
-    /// Where the cgroup v2 hierarchy is mounted; found by itself if not given.
-    #[arg(long, value_name = "DIR")]
-    cgroup_root: Option<PathBuf>,
+    #[command(flatten)]
+    node: NodePlaces,
 }
 
 fn parse_server(text: &str) -> Result<SocketAddr, String> {
@@ -162,11 +158,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
 /// Finds the namespace and its configuration.
 fn whence(options: &Options) -> anyhow::Result<From> {
     if let Some(wanted) = &options.pod {
-        let mut identity = Identity::new(IdentityOptions {
-            log_dir: options.log_dir.clone(),
-            cgroup_root: options.cgroup_root.clone(),
-            proc_root: PathBuf::from("/proc"),
-        });
+        let mut identity = Identity::new(options.node.identity());
         let pods = identity.pods();
         let pod = find_pod(&pods, wanted)?;
         return of_processes(&pod.processes, Some(Arc::clone(&pod.owner)));

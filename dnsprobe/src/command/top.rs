@@ -48,7 +48,10 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
     let mut handler: Box<dyn Handler> = match options.watch.output {
         Format::Json => Box::new(Json { transactions: false }),
         Format::Table => Box::new(Table {
-            top: Top::new(&node_name(), options.watch.ports.clone()),
+            top: Top::new(
+                &options.watch.node.name().unwrap_or_else(|| "this node".to_owned()),
+                options.watch.ports.clone(),
+            ),
             report: Report::new(),
             terminal: Terminal::of_stdout(),
         }),
@@ -117,10 +120,4 @@ impl Handler for Json {
         json::write(json::Record::Snapshot(snapshot), &mut out)?;
         Ok(out.flush()?)
     }
-}
-
-/// This machine's name, as the kernel has it.
-pub(super) fn node_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .map_or_else(|_| "this node".to_owned(), |name| name.trim().to_owned())
 }

@@ -2,7 +2,6 @@
 //! outcomes and snapshots until told to stop.
 
 use std::{
-    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -19,7 +18,7 @@ use crate::{
     engine::{
         Blindness, ConnectFailure, Engine, Outcome, Query, Retries, Retry, Transaction, Verdict,
     },
-    identity::{Identity, IdentityOptions, Owner},
+    identity::{Identity, Owner},
     kernel::{self, RoleState, Session, now_ns},
     stats::{Completeness, Missing, PodStats, Snapshot},
     time::Timestamp,
@@ -102,6 +101,7 @@ struct Watch {
     outcomes: Vec<Outcome>,
     missing: Vec<Missing>,
     events_lost: u64,
+    node: Option<String>,
     started: Instant,
     window: Instant,
     interrupt: Signal,
@@ -110,11 +110,7 @@ struct Watch {
 
 impl Watch {
     fn start(options: &WatchOptions, detail: Detail) -> anyhow::Result<Self> {
-        let identity = Identity::new(IdentityOptions {
-            log_dir: options.log_dir.clone(),
-            cgroup_root: options.cgroup_root.clone(),
-            proc_root: PathBuf::from("/proc"),
-        });
+        let identity = Identity::new(options.node.identity());
         let session = Session::start(&kernel::Options {
             ports: options.ports.clone(),
             trace: detail == Detail::Transactions,
@@ -158,6 +154,7 @@ impl Watch {
             outcomes: Vec::new(),
             missing,
             events_lost: 0,
+            node: options.node.name(),
             started: now,
             window: now,
             interrupt,
@@ -222,6 +219,7 @@ impl Watch {
     fn drain(&mut self) {
         let Self { session, engine, identity, outcomes, .. } = self;
         let clock = session.clock();
+        session.new_cgroups(&mut |id, path| identity.learn(id, path));
         session.drain(&mut |observation| {
             engine.observe(observation, identity, &clock, &mut |outcome| outcomes.push(outcome));
         });
@@ -281,13 +279,15 @@ impl Watch {
     }
 
     fn snapshot(&mut self) -> Snapshot {
-        let reading = self.session.read();
         let identity = &mut self.identity;
+        let reading = self.session.read();
+        // Groups may have been made while that was read.
+        self.session.new_cgroups(&mut |id, path| identity.learn(id, path));
         self.stats.read(reading.stats, identity);
         let now = Instant::now();
         let window = now - self.window;
         self.window = now;
-        self.stats.snapshot(
+        let mut snapshot = self.stats.snapshot(
             Timestamp(SystemTime::now()),
             window,
             now - self.started,
@@ -298,9 +298,11 @@ impl Watch {
                 stats_full: reading.stats_full,
                 tcp_unread: reading.tcp_unread,
                 missed_runs: reading.missed_runs,
-                unattributed_queries: 0,
+                ..Completeness::default()
             },
-        )
+        );
+        snapshot.node.clone_from(&self.node);
+        snapshot
     }
 }
 

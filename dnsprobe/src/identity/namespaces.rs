@@ -57,7 +57,7 @@ impl Namespaces {
         processes: &Processes,
     ) {
         let owner = match **owner {
-            Owner::Pod { .. } if self.is_host(netns) => shared(),
+            Owner::Pod { .. } | Owner::Container { .. } if self.is_host(netns) => shared(),
             _ => Arc::clone(owner),
         };
         let Some(namespace) = self.known.get_mut(&netns) else {
@@ -92,13 +92,19 @@ fn shared() -> Arc<Owner> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::testing::FakeProc;
+    use crate::identity::{PodDetails, testing::FakeProc};
 
     const HOST: u32 = 1;
     const POD: u32 = 2;
 
     fn pod(uid: &str) -> Arc<Owner> {
-        Arc::new(Owner::Pod { namespace: None, pod: None, container: None, uid: uid.to_owned() })
+        Arc::new(Owner::Pod {
+            namespace: None,
+            pod: None,
+            container: None,
+            uid: uid.to_owned(),
+            details: PodDetails::default(),
+        })
     }
 
     fn host(name: &str) -> Arc<Owner> {

@@ -50,12 +50,15 @@ pub enum Role {
     Tcp,
     /// A TCP connection begins, ends or fails.
     TcpConnect,
+    /// A cgroup is made.
+    NewCgroup,
 }
 
 impl Role {
     /// Every role, in the order they are attached: sending last, so that
     /// nothing is counted as sent before everything else can see it.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
+        Self::NewCgroup,
         Self::Drop,
         Self::QdiscDrop,
         Self::NoListener,
@@ -100,6 +103,7 @@ impl Role {
             Self::IpvsNoBackend => "ipvs-no-backend",
             Self::Tcp => "tcp",
             Self::TcpConnect => "tcp-connect",
+            Self::NewCgroup => "new-cgroup",
         }
     }
 
@@ -126,6 +130,7 @@ impl Role {
             Self::IpvsNoBackend => "whether a virtual service had no real server",
             Self::Tcp => "queries and answers over TCP",
             Self::TcpConnect => "TCP connections to DNS servers that are not made",
+            Self::NewCgroup => "whose a query was, when its pod is gone a moment later",
         }
     }
 }
@@ -234,6 +239,7 @@ pub(crate) const fn alternatives(role: Role) -> &'static [Alternative] {
         Role::IpvsNoBackend => IPVS_NO_BACKEND,
         Role::Tcp => TCP,
         Role::TcpConnect => TCP_CONNECT,
+        Role::NewCgroup => NEW_CGROUP,
     }
 }
 
@@ -360,6 +366,8 @@ const TCP: &[Alternative] = &[by(
 
 const TCP_CONNECT: &[Alternative] =
     &[by(BtfTracepoint, &[("inet_sock_set_state", "inet_sock_set_state")])];
+
+const NEW_CGROUP: &[Alternative] = &[by(BtfTracepoint, &[("cgroup_mkdir", "cgroup_mkdir")])];
 
 /// A program that goes on in another, or in itself again.
 #[derive(Clone, Copy, Debug)]
