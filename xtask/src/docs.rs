@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use clap::CommandFactory;
 
 use crate::workspace::Workspace;
-use crate::{Cli, accuracy, bench, build, shell};
+use crate::{Cli, accuracy, attribution, bench, build, shell};
 
 /// Where a page's text comes from.
 #[derive(Debug, Clone, Copy)]
@@ -19,12 +19,15 @@ enum Source {
     Dnsprobe(&'static str),
     /// The committed data of the last whole `cargo xtask accuracy`.
     Accuracy,
+    /// The committed data of the last whole `cargo xtask attribution`.
+    Attribution,
     /// The committed data of the last whole `cargo xtask bench`.
     Performance,
 }
 
 const PAGES: &[(&str, Source)] = &[
     ("docs/accuracy.md", Source::Accuracy),
+    ("docs/attribution.md", Source::Attribution),
     ("docs/causes.md", Source::Dnsprobe("causes")),
     ("docs/cli.md", Source::Dnsprobe("cli")),
     ("docs/findings.md", Source::Dnsprobe("findings")),
@@ -73,9 +76,11 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
 /// table of measurements.
 fn pages(workspace: &Workspace) -> impl Iterator<Item = &'static (&'static str, Source)> {
     let accuracy = accuracy::has_data(workspace);
+    let attribution = attribution::has_data(workspace);
     let performance = bench::has_data(workspace);
     PAGES.iter().filter(move |(_, source)| match source {
         Source::Accuracy => accuracy,
+        Source::Attribution => attribution,
         Source::Performance => performance,
         Source::Xtask | Source::Dnsprobe(_) => true,
     })
@@ -99,6 +104,7 @@ impl Source {
     fn text(self, workspace: &Workspace) -> Result<String> {
         match self {
             Self::Accuracy => accuracy::committed_page(workspace),
+            Self::Attribution => attribution::committed_page(workspace),
             Self::Performance => bench::committed_page(workspace),
             Self::Xtask => Ok(xtask_page(&Cli::command())),
             Self::Dnsprobe(page) => shell::output(
@@ -156,7 +162,9 @@ mod tests {
     #[test]
     fn every_verb_is_on_the_page() {
         let page = xtask_page(&Cli::command());
-        for verb in ["setup", "build", "vm", "demo", "test", "accuracy", "bench", "docs"] {
+        for verb in
+            ["setup", "build", "vm", "demo", "test", "accuracy", "attribution", "bench", "docs"]
+        {
             assert!(page.contains(&format!("\n## {verb}\n")), "{verb}");
             assert!(page.contains(&format!("Usage: cargo xtask {verb}")), "{verb}");
         }

@@ -5,6 +5,7 @@
 //! from the kernel programs which xtask compiles.
 
 mod accuracy;
+mod attribution;
 mod bench;
 mod build;
 mod demo;
@@ -45,6 +46,7 @@ enum Verb {
     Demo(demo::Args),
     Test(test::Args),
     Accuracy(accuracy::Args),
+    Attribution(attribution::Args),
     Bench(bench::Args),
     Docs(docs::Args),
 }
@@ -66,6 +68,7 @@ fn run(verb: &Verb) -> Result<ExitCode> {
         Verb::Demo(args) => demo::run(args, &workspace),
         Verb::Test(args) => test::run(args, &workspace),
         Verb::Accuracy(args) => accuracy::run(args, &workspace),
+        Verb::Attribution(args) => attribution::run(args, &workspace),
         Verb::Bench(args) => bench::run(args, &workspace),
         Verb::Docs(args) => docs::run(args, &workspace),
     }

@@ -38,6 +38,14 @@ impl Namespaces {
         self.known.get(&netns).map(|namespace| Arc::clone(&namespace.owner))
     }
 
+    /// The same, if one of those users is in the namespace still: else its number
+    /// may stand for another by now.
+    pub(super) fn living_owner(&self, netns: u32, processes: &Processes) -> Option<Arc<Owner>> {
+        let namespace = self.known.get(&netns)?;
+        let lives = |user: &u32| processes.netns(*user) == Some(netns);
+        namespace.users.iter().any(lives).then(|| Arc::clone(&namespace.owner))
+    }
+
     /// Whether this user of the namespace has been looked at.
     pub(super) fn knows(&self, netns: u32, tgid: u32) -> bool {
         self.known.get(&netns).is_some_and(|namespace| namespace.users.contains(&tgid))

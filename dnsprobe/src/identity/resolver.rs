@@ -143,7 +143,7 @@ impl Identity {
         let Some(path) = self.cgroups.path(key.cgroup, now) else {
             // Only a pod's or container's namespace is its own; that of host
             // processes is not.
-            let pod = self.namespaces.owner(key.netns);
+            let pod = self.namespaces.living_owner(key.netns, &self.processes);
             return pod
                 .filter(|owner| matches!(**owner, Owner::Pod { .. } | Owner::Container { .. }))
                 .map_or(Owner::Unattributed { reason: UnattributedReason::CgroupGone }, |owner| {
