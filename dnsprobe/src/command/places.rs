@@ -55,6 +55,11 @@ impl NodePlaces {
         self.proc_root.clone().unwrap_or_else(|| self.root().join("proc"))
     }
 
+    /// A process's directory.
+    pub(super) fn process(&self, pid: u32) -> PathBuf {
+        self.proc_root().join(pid.to_string())
+    }
+
     /// Where everything that names owners is.
     pub(super) fn identity(&self) -> IdentityOptions {
         let mut runtime_dirs = RuntimeDirs::below(self.root());
