@@ -10,28 +10,29 @@ use clap::Args;
 
 use crate::identity::{IdentityOptions, RuntimeDirs, escape, unified_below};
 
+const HEADING: &str = "Where the node's files are";
+
 /// Where the node's files are. On the node itself nothing has to be given.
 #[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Where the node's files are")]
 pub(super) struct NodePlaces {
     /// Where the node's root directory, or parts of it, are mounted; goes before
     /// every default below.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, help_heading = HEADING, value_name = "DIR")]
     host_root: Option<PathBuf>,
     /// Where the kubelet keeps pod logs; names pods [default: /var/log/pods].
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, help_heading = HEADING, value_name = "DIR")]
     log_dir: Option<PathBuf>,
     /// Where the cgroup v2 hierarchy is mounted; found by itself if not given.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, help_heading = HEADING, value_name = "DIR")]
     cgroup_root: Option<PathBuf>,
     /// The node's process directory [default: /proc].
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, help_heading = HEADING, value_name = "DIR")]
     proc_root: Option<PathBuf>,
     /// Where container runtimes keep the state of what runs [default: /run].
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, help_heading = HEADING, value_name = "DIR")]
     run_dir: Option<PathBuf>,
     /// The node's name in output [default: $NODE_NAME, else this machine's].
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, help_heading = HEADING, value_name = "NAME")]
     node_name: Option<String>,
 }
 

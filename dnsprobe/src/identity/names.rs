@@ -27,9 +27,18 @@ impl Names {
         self.logs.take_new();
     }
 
-    /// Reads what the runtimes' files say of a container, to be remembered.
+    /// Reads what the files say of a container outside pods, to be remembered.
     pub(super) fn look_up(&mut self, id: &str, now: Instant) {
         self.files.facts(id, now);
+    }
+
+    /// The same for a pod's container, before its first process runs: it has its
+    /// own directory then, and the pod's containers that start later have none.
+    pub(super) fn look_up_in_pod(&mut self, uid: &str, id: &str, now: Instant) {
+        let named = self.files.facts(id, now).is_some_and(|facts| facts.name.is_some());
+        if !named && self.logs.name(uid, now).is_some() {
+            self.logs.container_name(uid, id, now);
+        }
     }
 
     /// A pod, and which of its containers.

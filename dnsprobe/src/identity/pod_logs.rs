@@ -5,7 +5,6 @@
 mod watch;
 
 use std::{
-    collections::HashMap,
     fs,
     path::PathBuf,
     time::{Duration, Instant},
@@ -19,6 +18,8 @@ const READ_INTERVAL: Duration = Duration::from_secs(1);
 /// Pods remembered; the oldest is forgotten first, and found again as long as it
 /// has a directory.
 const PODS: usize = 8_192;
+/// Containers remembered; the oldest is forgotten first.
+const CONTAINERS: usize = 8_192;
 /// Links read at once; a full node has some hundreds.
 const LINKS: usize = 16_384;
 
@@ -38,8 +39,8 @@ pub(super) struct PodLogs {
     /// Tells of new directories, also of those that are gone again.
     watch: Option<Watch>,
     read_at: Option<Instant>,
-    /// Container names by id, from the links; what the last reading found.
-    containers: HashMap<ContainerId, String>,
+    /// Container names by id; outlives links and directories.
+    containers: Bounded<ContainerId, String>,
     links_read_at: Option<Instant>,
 }
 
@@ -51,7 +52,7 @@ impl PodLogs {
             names: Bounded::new(PODS),
             watch,
             read_at: None,
-            containers: HashMap::new(),
+            containers: Bounded::new(CONTAINERS),
             links_read_at: None,
         }
     }
@@ -83,17 +84,26 @@ impl PodLogs {
     /// nor the pod has a single one.
     pub(super) fn container_name(&mut self, uid: &str, id: &str, now: Instant) -> Option<String> {
         let id = ContainerId::parse(id)?;
-        let due = self.links_read_at.is_none_or(|at| now.duration_since(at) >= READ_INTERVAL);
-        if due && !self.containers.contains_key(&id) {
-            self.links_read_at = Some(now);
-            self.containers = self.links().collect();
+        if let Some(name) = self.containers.get(&id) {
+            return Some(name.clone());
         }
-        self.containers.get(&id).cloned().or_else(|| self.only_container(uid))
+        if let Some(only) = self.only_container(uid) {
+            self.containers.insert(id, only.clone());
+            return Some(only);
+        }
+        let due = self.links_read_at.is_none_or(|at| now.duration_since(at) >= READ_INTERVAL);
+        if due {
+            self.links_read_at = Some(now);
+            for (id, name) in self.links() {
+                self.containers.insert(id, name);
+            }
+        }
+        self.containers.get(&id).cloned()
     }
 
     /// `POD_NAMESPACE_CONTAINER-ID.log`, which the kubelet keeps beside the
     /// pods' directories.
-    fn links(&self) -> impl Iterator<Item = (ContainerId, String)> {
+    fn links(&self) -> impl Iterator<Item = (ContainerId, String)> + use<> {
         let entries =
             self.directory.parent().and_then(|logs| fs::read_dir(logs.join("containers")).ok());
         entries

@@ -74,11 +74,16 @@ impl Identity {
         let now = Instant::now();
         self.cgroups.learn(cgroup, path);
         self.names.take_new();
-        if let Placement::Pod { container: Some(id), .. } | Placement::Container { id } =
-            Placement::of(path)
-            && self.may_read_early(now)
-        {
-            self.names.look_up(&id, now);
+        let placement = Placement::of(path);
+        match Placement::of(path) {
+            Placement::Pod { uid, container: Some(id) } if self.may_read_early(now) => {
+                self.names.look_up_in_pod(&uid, &id, now);
+            }
+            Placement::Container { id } if self.may_read_early(now) => self.names.look_up(&id, now),
+            Placement::Pod { .. }
+            | Placement::Container { .. }
+            | Placement::Unit(_)
+            | Placement::Nameless => {}
         }
     }
 

@@ -296,3 +296,13 @@ fn what_is_known_is_asked_for_again_ever_less_often() {
     let nobody = Owner::Unattributed { reason: UnattributedReason::CgroupGone };
     assert_eq!(retry_after(&nobody, 1000), Some(RETRY_AFTER));
 }
+
+#[test]
+fn a_pods_only_container_is_named_though_its_directory_is_gone_when_it_is_asked_for() {
+    let mut node = Node::new();
+    node.log(&format!("shop_cart-0_{UID}"));
+    fs::create_dir(node.logs.path().join(format!("shop_cart-0_{UID}/app"))).unwrap();
+    node.identity.learn(9_999_999, &format!("/kubepods/burstable/pod{UID}/{ID}"));
+    fs::remove_dir_all(node.logs.path().join(format!("shop_cart-0_{UID}"))).unwrap();
+    assert_eq!(node.owner(0, 9_999_999).container_name(), Some("app"));
+}

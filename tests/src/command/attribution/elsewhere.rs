@@ -9,7 +9,7 @@ const HOST: &str = "/lab-host";
 
 /// What the pod runs.
 pub(super) fn command(dnsprobe: &Path, arguments: &[String]) -> Command {
-    let mounts: String = ["proc", "sys/fs/cgroup", "var/log", "run"]
+    let mounts: String = ["proc", "sys/fs/cgroup", "var/log/pods", "var/log/containers", "run"]
         .iter()
         .map(|part| format!("mkdir -p {HOST}/{part} && mount -o bind,ro /{part} {HOST}/{part} && "))
         .collect();

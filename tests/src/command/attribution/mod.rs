@@ -44,7 +44,7 @@ pub struct Args {
 
 /// After this time without an answer a query is lost.
 const LOST_AFTER: Duration = Duration::from_millis(1500);
-/// What dnsprobe may have resident, and what a flood may add to it.
+/// Memory of its own that dnsprobe may have, and what a flood may add to it.
 const RESIDENT_KIB: i64 = 30 * 1024;
 const GROWN_KIB: i64 = 4 * 1024;
 
@@ -168,7 +168,7 @@ fn play(args: &Args, node: &Node, programs: &Programs) -> Result<Report> {
         all,
     );
     flooded.note = format!(
-        "{:.0} groups/s; dnsprobe grew by {} KiB to {} KiB",
+        "{:.0} groups/s; dnsprobe's own memory grew by {} KiB to {} KiB",
         flood.per_second, flood.grown_kib, flood.resident_kib
     );
     flooded.passed &= flood.grown_kib <= GROWN_KIB && flood.resident_kib <= RESIDENT_KIB;
