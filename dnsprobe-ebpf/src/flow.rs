@@ -136,6 +136,22 @@ impl Key {
         [self.0[2], self.0[3]]
     }
 
+    /// Whether stored words are the same.
+    ///
+    /// # Safety
+    /// `stored` points into a live map value.
+    #[inline(always)]
+    pub(crate) unsafe fn is(&self, stored: *const KeyWords) -> bool {
+        let mut difference = 0;
+        let mut word = 0;
+        while word < self.0.len() {
+            // SAFETY: see above.
+            difference |= unsafe { (*stored)[word] } ^ self.0[word];
+            word += 1;
+        }
+        difference == 0
+    }
+
     /// Whether the first word, which differs most, is that of a stored key.
     ///
     /// # Safety

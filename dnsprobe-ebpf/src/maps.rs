@@ -56,7 +56,7 @@ static STATS_NEXT: Array<u64> = Array::with_max_entries(1, 0);
 /// other, queries tend to be of the same pod and server. No two programs share a
 /// place, and none interrupts itself.
 #[map]
-static STATS_LAST: PerCpuArray<LastStats> = PerCpuArray::with_max_entries(8, 0);
+static STATS_LAST: PerCpuArray<LastStats> = PerCpuArray::with_max_entries(16, 0);
 
 /// A [`StatsKey`] in words.
 pub(crate) type StatsWords = [u64; 6];
@@ -74,9 +74,10 @@ struct LastStats {
 #[map]
 static HEALTH: PerCpuArray<u64> = PerCpuArray::with_max_entries(Health::ALL.len() as u32, 0);
 
-/// A query on its way into [`SENT`]: too large for the stack.
+/// A query on its way into [`SENT`]: too large for the stack. One for each program
+/// that another may interrupt on this processor: see [`scratch`].
 #[map]
-pub(crate) static SENT_SCRATCH: PerCpuArray<Sent> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static SENT_SCRATCH: PerCpuArray<Sent> = PerCpuArray::with_max_entries(3, 0);
 
 /// A clash between entry and return of `nf_ct_resolve_clash`, which runs with
 /// softirqs off, so nothing comes between on this processor.
@@ -175,18 +176,40 @@ pub(crate) fn stats_at(place: u32) -> Option<*mut Stats> {
     Some(unsafe { &raw mut (*slot).stats })
 }
 
+/// The first program at a function, or the one that looks whether the first ran.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Run {
+    First = 0,
+    Again = 1,
+}
+
 /// Which program uses an aggregate; see [`STATS_LAST`].
 #[inline(always)]
-fn user(key: &StatsWords, transport: Transport) -> u32 {
+fn user(key: &StatsWords, transport: Transport, run: Run) -> u32 {
     let role = (key[5] >> 48) as u32 & 1;
     let is_v6 = key[4] as u32 != V4_MAPPED_WORD;
-    role | u32::from(transport as u8) << 1 | u32::from(is_v6) << 2
+    let which = u32::from(transport as u8) << 1 | u32::from(is_v6) << 2;
+    role | which | u32::from(run as u8) << 3
+}
+
+/// The place of [`SENT_SCRATCH`] that no other program uses.
+#[inline(always)]
+pub(crate) fn scratch(transport: Transport, run: Run) -> u32 {
+    match transport {
+        Transport::Udp => u32::from(run as u8),
+        Transport::Tcp => 2,
+    }
 }
 
 /// The aggregate for a key, made when it is new, and its place.
 #[inline(always)]
-pub(crate) fn stats(key: &StatsWords, transport: Transport) -> Option<(u32, *mut Stats)> {
-    let last = STATS_LAST.get_ptr_mut(user(key, transport) & 7)?;
+pub(crate) fn stats(
+    key: &StatsWords,
+    transport: Transport,
+    run: Run,
+) -> Option<(u32, *mut Stats)> {
+    let last = STATS_LAST.get_ptr_mut(user(key, transport, run) & 15)?;
     // SAFETY: this processor's own map value.
     let place = unsafe {
         if (*last).place != 0 && is_same(&raw const (*last).key, key) {

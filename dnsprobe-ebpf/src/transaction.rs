@@ -19,8 +19,8 @@ use crate::{
     flow::Key,
     in_flight::{self, Entry},
     maps::{
-        ANSWERED, FLOWS, LAST_SENT, SENT, SENT_SCRATCH, StatsWords, add, add32, count, stats,
-        stats_at,
+        ANSWERED, FLOWS, LAST_SENT, Run, SENT, SENT_SCRATCH, StatsWords, add, add32, count,
+        scratch, stats, stats_at,
     },
     memory::Raw,
     packet::Dns,
@@ -33,6 +33,10 @@ const ANY: u64 = 0;
 /// One packet passes at most this long from the first to the last device of
 /// the sender's own namespace; see [`sent_by_device`].
 const SAME_PACKET_NS: u64 = 100_000;
+
+/// Between two programs at one function a task may have to wait for its processor at
+/// most this long; see [`query_sent_unseen`].
+const SAME_CALL_NS: u64 = 1_000_000_000;
 
 /// A tuple that is not known.
 pub(crate) const NOWHERE: Tuple =
@@ -82,14 +86,14 @@ fn telling_command(cgroup: u64) -> Command {
 /// A query begins: sent by a client, queued at a server, or, over TCP, read by
 /// one.
 #[inline(always)]
-fn begin(dns: &Dns, key: &Key, owner: Socket, tgid: u32, at_ns: u64) {
+fn begin(dns: &Dns, key: &Key, owner: Socket, tgid: u32, at_ns: u64, run: Run) {
     if !watching() {
         return;
     }
     let is_client = key.is_client();
     // In softirq, where queries reach a server, the current task is anybody.
     let command = if is_client { telling_command(owner.cgroup) } else { [0; 2] };
-    let Some((place, stats)) = stats(&stats_key(key, &owner, command), dns.transport) else {
+    let Some((place, stats)) = stats(&stats_key(key, &owner, command), dns.transport, run) else {
         return;
     };
     // SAFETY: `stats` points into a live map value.
@@ -140,15 +144,16 @@ fn begin(dns: &Dns, key: &Key, owner: Socket, tgid: u32, at_ns: u64) {
         entry.publish(key);
     }
     if config!(questions) != 0 && is_client {
-        remember(dns, key, owner, tgid, at_ns);
+        remember(dns, key, owner, tgid, at_ns, run);
     }
 }
 
 /// Keeps a query with its question for a while.
 #[inline(always)]
-fn remember(dns: &Dns, key: &Key, owner: Socket, tgid: u32, at_ns: u64) {
-    let Some(sent) = SENT_SCRATCH.get_ptr_mut(0) else { return };
-    // SAFETY: this processor's own scratch value.
+fn remember(dns: &Dns, key: &Key, owner: Socket, tgid: u32, at_ns: u64, run: Run) {
+    let place = scratch(dns.transport, run);
+    let Some(sent) = SENT_SCRATCH.get_ptr_mut(place) else { return };
+    // SAFETY: this processor's own scratch value, and no other program's.
     unsafe {
         (*sent).at_ns = at_ns;
         (*sent).cgroup = owner.cgroup;
@@ -249,7 +254,31 @@ fn sent(dns: &Dns, key: &Key, owner: Socket, at_ns: u64) {
             (*last).key = key.0;
         }
     }
-    begin(dns, key, owner, (bpf_get_current_pid_tgid() >> 32) as u32, at_ns);
+    begin(dns, key, owner, (bpf_get_current_pid_tgid() >> 32) as u32, at_ns, Run::First);
+}
+
+/// Client role: a socket sends a query, and the run that should have seen it may
+/// have been skipped. Where that is so the query is in flight only if one with the
+/// same key was sent long before.
+#[inline(always)]
+pub(crate) fn query_sent_unseen(dns: &Dns, sender: impl Holder, at_ns: u64) {
+    let key = key_at(dns, Role::Client, sender);
+    let is_recent = |then: u64| at_ns.wrapping_sub(then) < SAME_CALL_NS;
+    if let Some(last) = LAST_SENT.get_ptr(0) {
+        // SAFETY: this processor's own map value.
+        let (seen, then) = unsafe { (key.is(&raw const (*last).key), (*last).at_ns) };
+        if seen && is_recent(then) {
+            return;
+        }
+    }
+    if let Some(entry) = in_flight::find(&key) {
+        // SAFETY: points into a live map value.
+        if is_recent(unsafe { (*entry.query()).start_ns }) {
+            return;
+        }
+    }
+    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    begin(dns, &key, sender.owner(), tgid, at_ns, Run::Again);
 }
 
 /// Client role, tracepoint plan: a device takes a packet that still belongs to
@@ -385,7 +414,7 @@ fn end(key: &Key, entry: Entry, answer: &Dns, at_ns: u64) {
 #[inline(always)]
 pub(crate) fn query_queued(dns: &Dns, receiver: impl Holder, at_ns: u64) {
     let owner = receiver.owner();
-    begin(dns, &key(dns, Role::Server, owner.netns), owner, 0, at_ns);
+    begin(dns, &key(dns, Role::Server, owner.netns), owner, 0, at_ns, Run::First);
 }
 
 /// Server role, over TCP: the server read a query; when it arrived is not seen.
@@ -393,7 +422,7 @@ pub(crate) fn query_queued(dns: &Dns, receiver: impl Holder, at_ns: u64) {
 pub(crate) fn query_taken(dns: &Dns, reader: impl Holder, at_ns: u64) {
     let owner = reader.owner();
     let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    begin(dns, &key(dns, Role::Server, owner.netns), owner, tgid, at_ns);
+    begin(dns, &key(dns, Role::Server, owner.netns), owner, tgid, at_ns, Run::First);
 }
 
 /// Server role: the server read a query.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use dnsprobe_tests::client::{keyed, pair, query, resolver, spray, steady, tcp};
+use dnsprobe_tests::client::{keyed, pair, preempt, query, resolver, spray, steady, tcp};
 use dnsprobe_tests::command::{attribution, bench, clean, demo, load, native, run};
 use dnsprobe_tests::lab::{Programs, hold, respond};
 
@@ -70,6 +70,8 @@ enum ClientCommand {
     Tcp(tcp::Args),
     /// Queries whose names say who asks.
     Keyed(keyed::Args),
+    /// Two threads, of which one takes the processor from the other.
+    Preempt(preempt::Args),
     /// One datagram to each of many ports.
     Spray(spray::Args),
 }
@@ -92,6 +94,7 @@ fn main() -> Result<ExitCode> {
         Command::Client(ClientCommand::Steady(args)) => print(&steady::run(&args)?)?,
         Command::Client(ClientCommand::Tcp(args)) => print(&tcp::run(&args)?)?,
         Command::Client(ClientCommand::Keyed(args)) => print(&keyed::run(&args)?)?,
+        Command::Client(ClientCommand::Preempt(args)) => print(&preempt::run(&args)?)?,
         Command::Client(ClientCommand::Spray(args)) => print(&spray::run(&args)?)?,
         Command::Hold(args) => hold::run(&args)?,
         Command::Respond(args) => respond::run(&args)?,

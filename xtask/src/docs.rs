@@ -33,6 +33,7 @@ const PAGES: &[(&str, Source)] = &[
     ("docs/findings.md", Source::Dnsprobe("findings")),
     ("docs/hooks.md", Source::Dnsprobe("hooks")),
     ("docs/messages.md", Source::Dnsprobe("messages")),
+    ("docs/metrics.md", Source::Dnsprobe("metrics")),
     ("docs/performance.md", Source::Performance),
     ("docs/xtask.md", Source::Xtask),
 ];

@@ -1,16 +1,17 @@
 //! __nf_conntrack_confirm - puts a new flow's entry into the table, or drops
 //! its first packet: unresolved clash, dying entry, chain too long.
-//! attach: kprobe and kretprobe (nf_conntrack is a module on most kernels)
+//! attach: fexit, also where nf_conntrack is a module (5.11); kprobe and
+//!         kretprobe where that is refused
 //! since:  2.6.20, net/netfilter/nf_conntrack_core.c
 //! proto:5.10:net/netfilter/nf_conntrack_core.c:int __nf_conntrack_confirm(struct sk_buff *skb)
 //! proto:7.3:(the same)
-//! cost:   once per new flow of any protocol: one per-CPU slot written and
-//!         read; packet access only when it dropped
+//! cost:   once per new flow of any protocol: one comparison; with probes one
+//!         per-CPU slot written and read; packet access only when it dropped
 //! writes: EVENTS
 
 use aya_ebpf::{
-    macros::{kprobe, kretprobe},
-    programs::{ProbeContext, RetProbeContext},
+    macros::{fexit, kprobe, kretprobe},
+    programs::{FExitContext, ProbeContext, RetProbeContext},
 };
 use dnsprobe_common::event::{EventKind, Unconfirmed};
 
@@ -23,6 +24,11 @@ use crate::{
 };
 
 const NF_DROP: u32 = 0;
+
+#[fexit(function = "__nf_conntrack_confirm")]
+pub fn confirm_fexit(ctx: FExitContext) -> u32 {
+    dropped(EventKind::ConfirmDrop, ctx.arg(1), Some(ctx.arg(0)))
+}
 
 #[kprobe(function = "__nf_conntrack_confirm")]
 pub fn confirm(ctx: ProbeContext) -> u32 {

@@ -1,17 +1,20 @@
 //! ip_vs_in_hook - IPVS's verdict on a packet from a client. Before 5.13 the
 //! same verdict comes from one function per hook and family.
-//! attach: kprobe and kretprobe (ip_vs is a module)
+//! attach: fexit, also where ip_vs is a module (5.11); kprobe and kretprobe
+//!         where that is refused, and before 5.13
 //! since:  5.13, net/netfilter/ipvs/ip_vs_core.c; ip_vs_remote_request4 and
 //!         ip_vs_local_request4 since 2.6.39
 //! proto:5.10:net/netfilter/ipvs/ip_vs_core.c:static unsigned int ip_vs_remote_request4(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
 //! proto:5.13:(same file):static unsigned int ip_vs_in_hook(void *priv, struct sk_buff *skb, const struct nf_hook_state *state)
 //! cost:   once per packet that reaches LOCAL_IN or LOCAL_OUT on a node with
-//!         IPVS: one per-CPU slot; packet access only when it dropped
+//!         IPVS: one comparison; with probes one per-CPU slot written and read;
+//!         packet access only when it dropped
 //! writes: EVENTS
 
 use aya_ebpf::{
-    macros::{kprobe, kretprobe},
-    programs::{ProbeContext, RetProbeContext},
+    EbpfContext,
+    macros::{fexit, kprobe, kretprobe},
+    programs::{FExitContext, ProbeContext, RetProbeContext},
 };
 use dnsprobe_common::event::{EventKind, Ipvs};
 
@@ -26,6 +29,11 @@ use crate::{
 
 const NF_DROP: u32 = 0;
 
+#[fexit(function = "ip_vs_in_hook")]
+pub fn ipvs_verdict_fexit(ctx: FExitContext) -> u32 {
+    verdict(&ctx, ctx.arg(3), Some(ctx.arg(1)))
+}
+
 #[kprobe(function = "ip_vs_in_hook")]
 pub fn ipvs_in(ctx: ProbeContext) -> u32 {
     let skb = ctx.arg::<u64>(1).unwrap_or(0);
@@ -36,12 +44,19 @@ pub fn ipvs_in(ctx: ProbeContext) -> u32 {
 #[kretprobe(function = "ip_vs_in_hook")]
 pub fn ipvs_verdict(ctx: RetProbeContext) -> u32 {
     let skb = calls::leave(Function::IpvsIn, arch::stack_pointer(ctx.regs));
-    if ctx.ret::<u32>() & 0xff != NF_DROP {
+    verdict(&ctx, ctx.ret(), skb)
+}
+
+/// Reports `skb` if IPVS dropped it.
+#[inline(always)]
+#[cfg_attr(not(feature = "log"), expect(unused_variables))]
+fn verdict(ctx: &impl EbpfContext, verdict: u32, skb: Option<u64>) -> u32 {
+    if verdict & 0xff != NF_DROP {
         return 0;
     }
     let Some(skb) = skb else { return 0 };
     let Some(dns) = packet::dns(Raw(skb)) else { return 0 };
-    debug!(&ctx, "ipvs dropped id {}", dns.id);
+    debug!(ctx, "ipvs dropped id {}", dns.id);
     let Some(mut entry) = emit::reserve::<Ipvs>() else { return 0 };
     let record = emit::record(&mut entry);
     // SAFETY: a reserved record.

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::Context;
 use clap::Args;
 use dnsprobe_common::flow::Role;
 
@@ -45,7 +46,14 @@ Examples:
   dnsprobe diagnose --slow-after 50ms -o json | jq '.findings[].code'")]
 pub(super) struct Options {
     #[command(flatten)]
-    watch: WatchOptions,
+    pub(super) watch: WatchOptions,
+    #[command(flatten)]
+    scope: Scope,
+}
+
+/// What is looked for, and for whom.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Scope {
     /// Only findings about these pods: NAME or NAMESPACE/NAME; repeatable.
     #[arg(long, value_name = "POD")]
     pod: Vec<PodName>,
@@ -90,25 +98,14 @@ impl PodName {
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
-    let limits = Limits {
-        slow_after: options.slow_after,
-        cluster_domain: options.cluster_domain.clone(),
-        ipvs_udp_timeout: options.ipvs_udp_timeout,
-    };
-    let pods = options.pod.clone();
-    let wanted =
-        Box::new(move |owner: &Owner| pods.is_empty() || pods.iter().any(|pod| pod.fits(owner)));
-    let duration = options.watch.duration.unwrap_or(DURATION);
-    let watch = WatchOptions { duration: Some(duration), ..options.watch.clone() };
-    let mut doctor = Examination {
-        findings: Some(Findings::new(limits, wanted)),
-        diagnosis: None,
-        progress: io::stderr().is_terminal().then_some(duration),
-    };
+    // A recording is looked at as a whole.
+    let live = options.watch.replay.is_none();
+    let duration = options.watch.duration.or(live.then_some(DURATION));
+    let watch = WatchOptions { duration, ..options.watch.clone() };
+    let progress = duration.filter(|_| live && io::stderr().is_terminal());
+    let mut doctor = Examination::new(options.scope.findings(), progress);
     watch::run(&watch, Detail::Transactions, Some(PROGRESS), &mut doctor)?;
-    let Some(found) = doctor.diagnosis else {
-        anyhow::bail!("the watch ended without a last reading of the counters");
-    };
+    let found = doctor.diagnosis()?;
     let mut out = io::stdout().lock();
     match options.watch.output {
         Format::Json => json::write(json::Record::Diagnosis(&found), &mut out)?,
@@ -120,8 +117,26 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
     Ok(if found.fault { EXIT_FOUND } else { EXIT_OK })
 }
 
+impl Scope {
+    /// Whose queries are meant.
+    pub(super) fn wanted(&self) -> Box<dyn Fn(&Owner) -> bool> {
+        let pods = self.pod.clone();
+        Box::new(move |owner: &Owner| pods.is_empty() || pods.iter().any(|pod| pod.fits(owner)))
+    }
+
+    /// Nothing found yet.
+    pub(super) fn findings(&self) -> Findings {
+        let limits = Limits {
+            slow_after: self.slow_after,
+            cluster_domain: self.cluster_domain.clone(),
+            ipvs_udp_timeout: self.ipvs_udp_timeout,
+        };
+        Findings::new(limits, self.wanted())
+    }
+}
+
 /// Hands everything to the findings.
-struct Examination {
+pub(super) struct Examination {
     /// Until the last snapshot.
     findings: Option<Findings>,
     /// From the last snapshot on.
@@ -131,6 +146,16 @@ struct Examination {
 }
 
 impl Examination {
+    /// Shows its progress when it knows how long it is going to take.
+    pub(super) fn new(findings: Findings, progress: Option<Duration>) -> Self {
+        Self { findings: Some(findings), diagnosis: None, progress }
+    }
+
+    /// What was found.
+    pub(super) fn diagnosis(self) -> anyhow::Result<Diagnosis> {
+        self.diagnosis.context("the watch ended without a last reading of the counters")
+    }
+
     fn collect(&mut self, take: impl FnOnce(&mut Findings)) {
         if let Some(findings) = &mut self.findings {
             take(findings);

@@ -5,20 +5,26 @@ mod check;
 mod diagnose;
 mod doctor;
 mod explain;
+mod pipeline;
 mod places;
+mod playback;
 mod privileges;
 mod query;
+mod record;
+mod recording;
 mod reference;
+mod replay;
+mod serve;
 mod top;
 mod trace;
 mod watch;
 
-use std::{io, process::ExitCode, time::Duration};
+use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use self::places::NodePlaces;
-use crate::{kernel::SessionError, query::PlaceError};
+use self::{places::NodePlaces, playback::Recorded};
+use crate::{kernel::SessionError, query::PlaceError, record::Limits};
 
 /// Everything went as asked.
 const EXIT_OK: u8 = 0;
@@ -44,10 +50,12 @@ Examples:
   dnsprobe trace --only-failed         one line per lost query, with its cause
   dnsprobe trace --pod cart-0 -o json  every look-up of one pod, for machines
   dnsprobe diagnose                    30 seconds, then what is wrong and what to do
+  dnsprobe record -o node.rec          keep what is seen, for `dnsprobe replay`
   dnsprobe doctor                      what can be seen on this kernel, and how
   dnsprobe check                       what is wrong with the node's and pods' set-up
   dnsprobe explain 'MESSAGE'           what a client's error message is worth
-  dnsprobe query NAME --pod cart-0     ask every server from where the pod stands"
+  dnsprobe query NAME --pod cart-0     ask every server from where the pod stands
+  dnsprobe serve                       watch all the time, metrics on 127.0.0.1:9353"
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -59,10 +67,13 @@ enum Command {
     Top(top::Options),
     Trace(trace::Options),
     Diagnose(diagnose::Options),
+    Record(record::Options),
+    Replay(replay::Options),
     Doctor(doctor::Options),
     Check(check::Options),
     Explain(explain::Options),
     Query(query::Options),
+    Serve(serve::Options),
     #[command(hide = true)]
     GenerateDocs(reference::Options),
 }
@@ -94,6 +105,23 @@ struct WatchOptions {
     ports: Vec<u16>,
     #[command(flatten)]
     node: NodePlaces,
+    /// Also write what is seen into a file, for `dnsprobe replay`.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// How large that file may become.
+    #[arg(skip = recording::LIMITS)]
+    record_limits: Limits,
+    /// The recording to take everything from, instead of the kernel.
+    #[arg(skip)]
+    replay: Option<Recorded>,
+}
+
+impl WatchOptions {
+    /// The name of the node that is watched.
+    fn node_name(&self) -> String {
+        let own = || self.node.name().unwrap_or_else(|| "this node".to_owned());
+        self.replay.as_ref().map_or_else(own, |recorded| recorded.node.clone())
+    }
 }
 
 /// Runs the command line.
@@ -103,10 +131,13 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Top(options) => top::run(options),
         Command::Trace(options) => trace::run(options),
         Command::Diagnose(options) => diagnose::run(options),
+        Command::Record(options) => record::run(options),
+        Command::Replay(options) => replay::run(options),
         Command::Doctor(options) => doctor::run(options),
         Command::Check(options) => check::run(options),
         Command::Explain(options) => explain::run(options),
         Command::Query(options) => query::run(options),
+        Command::Serve(options) => serve::run(options),
         Command::GenerateDocs(options) => reference::run(options),
     };
     match result {

@@ -6,7 +6,7 @@ use std::{fmt::Write as _, io::Write as _};
 use clap::{Args, CommandFactory, ValueEnum};
 
 use super::{Cli, EXIT_OK};
-use crate::{engine::Cause, findings, kernel, messages};
+use crate::{engine::Cause, findings, kernel, messages, metrics};
 
 #[derive(Clone, Debug, Args)]
 pub(super) struct Options {
@@ -20,6 +20,7 @@ enum Page {
     Findings,
     Hooks,
     Messages,
+    Metrics,
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
@@ -29,6 +30,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
         Page::Findings => findings::reference(),
         Page::Hooks => kernel::reference(),
         Page::Messages => messages::reference(),
+        Page::Metrics => metrics::reference(),
     };
     std::io::stdout().lock().write_all(text.as_bytes())?;
     Ok(EXIT_OK)

@@ -31,7 +31,7 @@ Examples:
   dnsprobe top --without-names --interval 10s -o json    for watching all the time")]
 pub(super) struct Options {
     #[command(flatten)]
-    watch: WatchOptions,
+    pub(super) watch: WatchOptions,
     /// Time between two tables.
     #[arg(long, value_parser = super::positive_duration, default_value = "1s", value_name = "TIME")]
     interval: Duration,
@@ -48,10 +48,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
     let mut handler: Box<dyn Handler> = match options.watch.output {
         Format::Json => Box::new(Json { transactions: false }),
         Format::Table => Box::new(Table {
-            top: Top::new(
-                &options.watch.node.name().unwrap_or_else(|| "this node".to_owned()),
-                options.watch.ports.clone(),
-            ),
+            top: Top::new(&options.watch.node_name(), options.watch.ports.clone()),
             report: Report::new(),
             terminal: Terminal::of_stdout(),
         }),

@@ -33,7 +33,7 @@ Examples:
   dnsprobe trace --name cluster.local --rcode NXDOMAIN -o json")]
 pub(super) struct Options {
     #[command(flatten)]
-    watch: WatchOptions,
+    pub(super) watch: WatchOptions,
     #[command(flatten)]
     filter: Filter,
 }

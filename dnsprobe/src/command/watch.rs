@@ -2,6 +2,7 @@
 //! outcomes and snapshots until told to stop.
 
 use std::{
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -13,19 +14,21 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep_until},
 };
 
-use super::{WatchOptions, privileges};
+use super::{WatchOptions, pipeline::Pipeline, playback, privileges, recording};
 use crate::{
-    engine::{
-        Blindness, ConnectFailure, Engine, Outcome, Query, Retries, Retry, Transaction, Verdict,
-    },
+    engine::{Blindness, ConnectFailure, Engine, Query, Retry, Transaction, Verdict},
     identity::{Identity, Owner},
-    kernel::{self, RoleState, Session, now_ns},
-    stats::{Completeness, Missing, PodStats, Snapshot},
+    kernel::{self, RoleReport, RoleState, Session, now_ns},
+    record::{Pending, Phase},
+    stats::{Missing, Snapshot},
     time::Timestamp,
 };
 
 /// How often unanswered queries are looked for.
 const SWEEP: Duration = Duration::from_millis(250);
+
+/// How often the counters are read for a recording only.
+const RECORD_EVERY: Duration = Duration::from_secs(1);
 
 /// How long facts outlive the moment a query counts as lost.
 const FACT_GRACE: Duration = Duration::from_secs(5);
@@ -44,6 +47,10 @@ pub(super) enum Detail {
 
 /// What a command does with what comes in.
 pub(super) trait Handler {
+    /// Everything is attached; called once, inside the event loop.
+    fn watching(&mut self, _hooks: &[RoleReport]) -> anyhow::Result<()> {
+        Ok(())
+    }
     /// An answered query; only when tracing.
     fn transaction(&mut self, transaction: &Transaction) -> anyhow::Result<()>;
     /// A lost query or a near miss.
@@ -75,41 +82,47 @@ pub(super) trait Handler {
     fn snapshot(&mut self, snapshot: &Snapshot, last: bool) -> anyhow::Result<()>;
 }
 
-/// Attaches and runs until the duration is over or a signal comes.
+/// Attaches and runs until the duration is over or a signal comes; or runs
+/// through a recording of that.
 pub(super) fn run(
     options: &WatchOptions,
     detail: Detail,
     every: Option<Duration>,
     handler: &mut dyn Handler,
 ) -> anyhow::Result<()> {
+    if let Some(recording) = &options.replay {
+        return playback::run(recording, options.duration, every, handler).map(drop);
+    }
+    // What is recorded serves every view.
+    let detail = match detail {
+        Detail::Names if options.record.is_some() => Detail::Transactions,
+        detail => detail,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the event loop")?;
     runtime.block_on(async {
         let mut watch = Watch::start(options, detail)?;
+        handler.watching(watch.session.roles())?;
         watch.run(options, every, handler).await
     })
 }
 
 struct Watch {
     session: Session,
-    engine: Engine,
-    retries: Retries,
-    stats: PodStats,
+    pipeline: Pipeline,
     identity: Identity,
-    outcomes: Vec<Outcome>,
-    missing: Vec<Missing>,
     events_lost: u64,
-    node: Option<String>,
     started: Instant,
-    window: Instant,
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Watch {
     fn start(options: &WatchOptions, detail: Detail) -> anyhow::Result<Self> {
+        let create = |file: &PathBuf| Pending::create(file, options.record_limits);
+        let recording = options.record.as_ref().map(create).transpose()?;
         let identity = Identity::new(options.node.identity());
         let session = Session::start(&kernel::Options {
             ports: options.ports.clone(),
@@ -118,6 +131,7 @@ impl Watch {
             root_cgroup: identity.root_cgroup(),
         })?;
         session.sees_traffic()?;
+        let node_files = if recording.is_some() { kernel::node_files_before() } else { Vec::new() };
         privileges::drop_unneeded().context("cannot drop privileges")?;
         let missing: Vec<Missing> = session
             .roles()
@@ -129,8 +143,15 @@ impl Watch {
                 _ => None,
             })
             .collect();
-        let engine = Engine::new(blindness(&session));
-        let now = Instant::now();
+        let blindness = blindness(&session);
+        let engine = Engine::new(blindness.clone());
+        let mut pipeline = Pipeline::new(engine, missing.clone(), session.clock());
+        pipeline.is_of(options.node.name());
+        if let Some(recording) = recording {
+            let header = recording::header(options, detail, &session, blindness, missing.clone());
+            pipeline.record(recording.start(header)?);
+            recording::node_files(&mut pipeline, node_files, Phase::Before);
+        }
         // Before anybody is told that we watch: whoever waits for that may end
         // us right then.
         let interrupt = signal(SignalKind::interrupt())?;
@@ -147,16 +168,10 @@ impl Watch {
         );
         Ok(Self {
             session,
-            engine,
-            retries: Retries::default(),
-            stats: PodStats::new(),
+            pipeline,
             identity,
-            outcomes: Vec::new(),
-            missing,
             events_lost: 0,
-            node: options.node.name(),
-            started: now,
-            window: now,
+            started: Instant::now(),
             interrupt,
             terminate,
         })
@@ -170,7 +185,9 @@ impl Watch {
     ) -> anyhow::Result<()> {
         let mut sweep = interval(SWEEP.min(options.lost_after));
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut tick = interval(every.unwrap_or(Duration::from_secs(3600)));
+        // A recording has readings also when nobody looks at them now.
+        let read_every = every.or(options.record.is_some().then_some(RECORD_EVERY));
+        let mut tick = interval(read_every.unwrap_or(Duration::from_secs(3600)));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tick.tick().await;
         // Ten years stand for "until told to stop".
@@ -186,14 +203,17 @@ impl Watch {
                 _ = sweep.tick() => {
                     self.drain();
                     self.sweep(options.lost_after, false);
-                    handler.now(self.session.clock().timestamp(now_ns()));
+                    self.pipeline.now(now_ns(), handler);
                 }
-                _ = tick.tick(), if every.is_some() => {
-                    self.hand_over(handler)?;
-                    let snapshot = self.snapshot();
-                    handler.snapshot(&snapshot, false)?;
-                    if settling && snapshot.pods.iter().all(|pod| pod.total.in_flight == 0) {
-                        break;
+                _ = tick.tick(), if read_every.is_some() => {
+                    self.pipeline.hand_over(handler)?;
+                    self.read()?;
+                    if every.is_some() {
+                        let snapshot = self.pipeline.snapshot();
+                        handler.snapshot(&snapshot, false)?;
+                        if settling && snapshot.pods.iter().all(|pod| pod.total.in_flight == 0) {
+                            break;
+                        }
                     }
                 }
                 () = sleep_until(end) => {
@@ -206,103 +226,49 @@ impl Watch {
                 _ = self.interrupt.recv() => break,
                 _ = self.terminate.recv() => break,
             }
-            self.hand_over(handler)?;
+            self.pipeline.hand_over(handler)?;
         }
         self.drain();
         self.sweep(options.lost_after, true);
-        self.hand_over(handler)?;
-        let snapshot = self.snapshot();
-        handler.snapshot(&snapshot, true)
+        self.pipeline.hand_over(handler)?;
+        self.read()?;
+        recording::finish(&mut self.pipeline);
+        handler.snapshot(&self.pipeline.snapshot(), true)
     }
 
     /// Takes in every event there is.
     fn drain(&mut self) {
-        let Self { session, engine, identity, outcomes, .. } = self;
-        let clock = session.clock();
+        let Self { session, pipeline, identity, .. } = self;
         session.new_cgroups(&mut |id, path| identity.learn(id, path));
-        session.drain(&mut |observation| {
-            engine.observe(observation, identity, &clock, &mut |outcome| outcomes.push(outcome));
-        });
+        session.drain(&mut |observation| pipeline.observe(observation, identity));
     }
 
     /// Decides queries that have waited too long. Events come first, because
     /// they hold the reasons.
     fn sweep(&mut self, lost_after: Duration, last: bool) {
-        let Self { session, engine, identity, outcomes, events_lost, .. } = self;
+        let Self { session, pipeline, identity, events_lost, .. } = self;
         let lost = session.events_lost();
         if lost > *events_lost {
             *events_lost = lost;
-            engine.events_lost(now_ns());
+            pipeline.events_lost(now_ns());
         }
-        let clock = session.clock();
         session.sweep(lost_after, last, &mut |observation| {
-            engine.observe(observation, identity, &clock, &mut |outcome| outcomes.push(outcome));
+            pipeline.observe(observation, identity);
         });
         let keep = u64::try_from((lost_after + FACT_GRACE).as_nanos()).unwrap_or(u64::MAX);
-        engine.forget(now_ns().saturating_sub(keep));
+        pipeline.forget(now_ns().saturating_sub(keep));
     }
 
-    /// Counts what was decided and passes it on.
-    fn hand_over(&mut self, handler: &mut dyn Handler) -> anyhow::Result<()> {
-        for outcome in std::mem::take(&mut self.outcomes) {
-            match outcome {
-                Outcome::Verdict(verdict) => {
-                    let server = verdict.query.server;
-                    let owner = &verdict.owner;
-                    if verdict.loss {
-                        self.stats.lost(owner, Role::Client, server, verdict.cause);
-                    } else {
-                        self.stats.near_miss(owner, Role::Client, server, verdict.cause);
-                    }
-                    handler.verdict(&verdict)?;
-                    if let Some(retry) = self.retries.decided(&verdict) {
-                        handler.retry(&retry)?;
-                    }
-                }
-                Outcome::Transaction(transaction) => {
-                    handler.transaction(&transaction)?;
-                    for retry in self.retries.answered(&transaction) {
-                        handler.retry(&retry)?;
-                    }
-                }
-                Outcome::ConnectFailed(failure) => handler.connect_failed(&failure)?,
-                Outcome::NotFollowed { owner, role, server, query } => {
-                    self.stats.not_followed(&owner, role, server, 1);
-                    handler.not_followed(&owner, role, &query)?;
-                }
-                Outcome::Uncounted { owner, server } => {
-                    self.stats.add_query(&owner, Role::Client, server);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn snapshot(&mut self) -> Snapshot {
-        let identity = &mut self.identity;
-        let reading = self.session.read();
+    /// Reads every counter.
+    fn read(&mut self) -> anyhow::Result<()> {
+        let reading = self.session.read().context("cannot read the counters")?;
         // Groups may have been made while that was read.
+        let identity = &mut self.identity;
         self.session.new_cgroups(&mut |id, path| identity.learn(id, path));
-        self.stats.read(reading.stats, identity);
-        let now = Instant::now();
-        let window = now - self.window;
-        self.window = now;
-        let mut snapshot = self.stats.snapshot(
-            Timestamp(SystemTime::now()),
-            window,
-            now - self.started,
-            Completeness {
-                missing: self.missing.clone(),
-                lost_events: reading.events_lost,
-                in_flight_full: reading.in_flight_full,
-                stats_full: reading.stats_full,
-                tcp_unread: reading.tcp_unread,
-                missed_runs: reading.missed_runs,
-                ..Completeness::default()
-            },
-        );
-        snapshot.node.clone_from(&self.node);
-        snapshot
+        let since = self.started.elapsed();
+        let time = Timestamp(SystemTime::now());
+        self.pipeline.read(reading, time, since, &mut self.identity);
+        Ok(())
     }
 }
 

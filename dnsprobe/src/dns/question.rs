@@ -6,7 +6,7 @@ use hickory_proto::{
     rr::{self, RecordType},
     serialize::binary::{BinDecodable, BinDecoder},
 };
-use serde::{Serialize, Serializer, ser::SerializeStruct};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeStruct};
 
 use super::Name;
 
@@ -53,8 +53,14 @@ impl Serialize for QType {
     }
 }
 
+impl<'de> Deserialize<'de> for QType {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
 /// What was asked.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Question {
     /// The name asked for.
     pub name: Name,
@@ -217,6 +223,19 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn any_question_reads_back_from_what_it_is_written_as(
+            bytes in prop::collection::vec(any::<u8>(), 0..100),
+            qtype in any::<u16>(),
+        ) {
+            let labels: Vec<&[u8]> = bytes.chunks(63).collect();
+            let question = Question::parse(&wire(&labels, qtype)).unwrap();
+            let text = serde_json::to_string(&question).unwrap();
+            let again: Question = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(again.to_string(), question.to_string());
+            prop_assert_eq!(again, question);
+        }
+
         #[test]
         fn any_bytes_are_parsed_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             if let Ok(question) = Question::parse(&bytes) {

@@ -4,7 +4,7 @@ use hickory_proto::{
     rr,
     serialize::binary::{BinDecodable, BinDecoder},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Name, QType};
 
@@ -21,7 +21,7 @@ const POINTER: u8 = 0xc0;
 const MAX_POINTERS: usize = 16;
 
 /// A resource record, as far as it is read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// The name it belongs to.
     pub name: Name,

@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use dnsprobe_common::flow::Transport;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{
     identity::{Identify, Owner, OwnerKey},
@@ -76,7 +76,7 @@ impl ConnectError {
 }
 
 /// A connection that was not made, as the kernel programs saw it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectSeen {
     /// Who wanted it; the port is the one the kernel had chosen.
     pub client: SocketAddr,

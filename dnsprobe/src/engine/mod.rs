@@ -2,6 +2,7 @@
 //! queries that got no answer, and applies one rule per cause. Pure: no I/O,
 //! no clock of its own, no order of arrival beyond kernel timestamps.
 
+mod by_number;
 mod connection;
 mod evidence;
 mod facts;
@@ -14,7 +15,7 @@ mod retry;
 mod rules;
 mod significance;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -24,6 +25,7 @@ mod verdict;
 use std::{net::SocketAddr, sync::Arc};
 
 use dnsprobe_common::flow::Role;
+use serde::{Deserialize, Serialize};
 
 pub use connection::{ConnectError, ConnectFailure, ConnectSeen, transport_name};
 pub use observation::{
@@ -45,7 +47,8 @@ use facts::Facts;
 use node_history::NodeHistory;
 
 /// What of the kernel is not seen, as far as verdicts depend on it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Blindness {
     /// Drops are not seen at all.
     pub drops: bool,

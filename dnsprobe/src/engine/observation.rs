@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use dnsprobe_common::flow::{Role, Transport};
+use serde::{Deserialize, Serialize};
 
 use super::ConnectSeen;
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
 };
 
 /// A tuple: sender and receiver of one direction of a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Tuple {
     /// Sender.
     pub source: SocketAddr,
@@ -27,7 +28,7 @@ impl std::fmt::Display for Tuple {
 }
 
 /// A conntrack entry at the moment of the observation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConntrackEntry {
     /// Original direction: client and server before translation.
     pub original: Tuple,
@@ -38,7 +39,7 @@ pub struct ConntrackEntry {
 }
 
 /// A network device.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
     /// Interface index in its namespace.
     pub ifindex: u32,
@@ -51,7 +52,7 @@ pub struct Device {
 }
 
 /// What identifies a query on this node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct QueryId {
     /// Who asked.
     pub client: SocketAddr,
@@ -62,7 +63,7 @@ pub struct QueryId {
 }
 
 /// A query's packet as it left, behind every translation on this node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Translation {
     /// Who asks whom now.
     pub tuple: Tuple,
@@ -74,7 +75,7 @@ pub struct Translation {
 }
 
 /// Whether a service still has a backend.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BackendState {
     /// The rules name it.
     Listed,
@@ -101,7 +102,7 @@ impl BackendState {
 }
 
 /// A query at a server on this node that did not answer it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AtServer {
     /// Whose server.
     pub owner: OwnerKey,
@@ -112,13 +113,15 @@ pub struct AtServer {
 }
 
 /// A query as the kernel programs followed it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct QuerySeen {
     /// Which.
     pub id: QueryId,
     /// What carried it.
+    #[serde(with = "super::by_number::transport")]
     pub transport: Transport,
     /// Which end of the transaction.
+    #[serde(with = "super::by_number::role")]
     pub role: Role,
     /// Who it belongs to.
     pub owner: OwnerKey,
@@ -148,7 +151,7 @@ pub struct QuerySeen {
 }
 
 /// A DNS packet seen where something happened to it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PacketSeen {
     /// When, kernel nanoseconds.
     pub at_ns: u64,
@@ -227,7 +230,7 @@ impl PacketSeen {
 }
 
 /// A receive queue without room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueFull {
     /// Whose socket.
     pub owner: OwnerKey,
@@ -238,7 +241,7 @@ pub struct QueueFull {
 }
 
 /// An IPVS real server as a connection names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backend {
     /// Its address.
     pub address: SocketAddr,
@@ -250,7 +253,7 @@ pub struct Backend {
 
 /// The part of the kernel that dropped a packet, as far as its reason or, before
 /// there were reasons, its place says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DroppedBy {
     /// A netfilter hook.
     Netfilter,
@@ -276,7 +279,7 @@ pub enum DroppedBy {
 }
 
 /// What happened to a packet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum FactKind {
     /// The kernel dropped it.
     Drop {
@@ -340,7 +343,7 @@ pub enum FactKind {
 }
 
 /// One thing that happened to one DNS packet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Fact {
     /// The packet.
     pub packet: PacketSeen,
@@ -349,7 +352,7 @@ pub struct Fact {
 }
 
 /// Why a query counts as unanswered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Unanswered {
     /// No answer within the set time.
     Expired,
@@ -363,7 +366,7 @@ pub enum Unanswered {
 }
 
 /// What the kernel room hands to the engine.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Observation {
     /// A transaction ended with an answer.
     Transaction {

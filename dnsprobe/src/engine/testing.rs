@@ -61,7 +61,7 @@ pub(super) const ASKER: OwnerKey =
     OwnerKey { cgroup: 11, netns: 4011, tgid: 123, command: [0; 16] };
 
 /// A query of the asking pod to the first service address.
-pub(super) fn query() -> QuerySeen {
+pub(crate) fn query() -> QuerySeen {
     query_to(service(10))
 }
 
@@ -100,7 +100,7 @@ pub(super) fn entry(server: SocketAddr, behind: SocketAddr) -> ConntrackEntry {
 
 /// A fact about the query's packet on its way to the first service address,
 /// one millisecond after it was sent.
-pub(super) fn fact(kind: FactKind) -> Fact {
+pub(crate) fn fact(kind: FactKind) -> Fact {
     Fact {
         packet: PacketSeen {
             at_ns: SENT + MS,

@@ -9,7 +9,7 @@ use crate::{
     dns::{QType, Question, Record},
     engine::{Parts, Query, Transaction},
     identity::Owner,
-    stats::{Completeness, Counts, PodCounts, Snapshot},
+    stats::{Buckets, Completeness, Counts, PodCounts, Snapshot},
     time::Timestamp,
 };
 
@@ -154,6 +154,8 @@ pub(super) fn snapshot(queries: u64, answered: u64) -> Snapshot {
             role: Role::Client,
             window: total.clone(),
             total,
+            latency: Buckets::default(),
+            read_delay: Buckets::default(),
             servers: Vec::new(),
         }],
         completeness: Completeness::default(),

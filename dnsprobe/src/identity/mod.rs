@@ -21,6 +21,8 @@ mod workload;
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 pub use cgroup::{CgroupAccess, unified_below};
 pub use containers::RunningContainer;
 pub use escape::escape;
@@ -32,7 +34,7 @@ pub use runtime::RuntimeDirs;
 pub use workload::{Workload, WorkloadKind, WorkloadSource};
 
 /// What the kernel knows of who owns a socket. Zero means unknown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct OwnerKey {
     /// cgroup v2 id of the socket's cgroup.
     pub cgroup: u64,

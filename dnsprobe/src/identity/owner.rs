@@ -6,7 +6,7 @@ use std::{
     hash::{Hash, Hasher},
 };
 
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
 
 use super::Workload;
 
@@ -24,16 +24,19 @@ pub enum UnattributedReason {
     SharedNamespace,
     /// More owners at once than are kept.
     TooManyOwners,
+    /// The recording that is replayed does not tell.
+    NotRecorded,
 }
 
 impl UnattributedReason {
     /// Every reason.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::NoCgroup,
         Self::CgroupGone,
         Self::ProcessGone,
         Self::SharedNamespace,
         Self::TooManyOwners,
+        Self::NotRecorded,
     ];
 
     /// The stable name.
@@ -45,6 +48,7 @@ impl UnattributedReason {
             Self::ProcessGone => "process-gone",
             Self::SharedNamespace => "shared-namespace",
             Self::TooManyOwners => "too-many-owners",
+            Self::NotRecorded => "not-recorded",
         }
     }
 }
@@ -220,11 +224,47 @@ impl Serialize for Owner {
     }
 }
 
+impl<'de> Deserialize<'de> for Owner {
+    /// Reads what [`Owner`] is serialised as.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Fields {
+            kind: String,
+            namespace: Option<String>,
+            pod: Option<String>,
+            container: Option<String>,
+            uid: Option<String>,
+            name: Option<String>,
+            id: Option<String>,
+            reason: Option<String>,
+            container_name: Option<String>,
+            workload: Option<Workload>,
+        }
+        let fields = Fields::deserialize(deserializer)?;
+        let (namespace, pod, container) = (fields.namespace, fields.pod, fields.container);
+        let details =
+            PodDetails { container_name: fields.container_name, workload: fields.workload };
+        if let ("container", Some(id)) = (fields.kind.as_str(), fields.id) {
+            return Ok(Self::Container { id, name: fields.name });
+        }
+        match (fields.kind.as_str(), fields.uid, fields.name, fields.reason) {
+            ("pod", Some(uid), ..) => Ok(Self::Pod { namespace, pod, container, uid, details }),
+            ("host", _, Some(name), _) => Ok(Self::Host { name }),
+            ("unattributed", .., Some(name)) => {
+                let known = UnattributedReason::ALL.into_iter().find(|r| r.as_str() == name);
+                Ok(Self::Unattributed { reason: known.unwrap_or(UnattributedReason::NotRecorded) })
+            }
+            _ => Err(de::Error::custom("not an owner")),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::identity::{WorkloadKind, WorkloadSource};
 
     fn pod(name: Option<&str>, container: Option<&str>) -> Owner {
         Owner::Pod {
@@ -269,6 +309,36 @@ mod tests {
         );
         assert_eq!(named, unnamed);
         assert_eq!(named.container_name(), Some("web"));
+    }
+
+    #[test]
+    fn an_owner_reads_back_from_what_it_is_written_as() {
+        for owner in [
+            pod(Some("cart-0"), Some("ab")),
+            pod(None, None),
+            Owner::Pod {
+                namespace: None,
+                pod: None,
+                container: None,
+                uid: "u-2".to_owned(),
+                details: PodDetails {
+                    container_name: Some("app".to_owned()),
+                    workload: Some(Workload {
+                        kind: WorkloadKind::Job,
+                        name: "backup".to_owned(),
+                        source: WorkloadSource::PodName,
+                    }),
+                },
+            },
+            Owner::Container { id: "ab".repeat(32), name: Some("web".to_owned()) },
+            Owner::Host { name: "sshd.service".to_owned() },
+            Owner::Unattributed { reason: UnattributedReason::ProcessGone },
+        ] {
+            let text = serde_json::to_string(&owner).unwrap();
+            let again: Owner = serde_json::from_str(&text).unwrap();
+            assert_eq!(serde_json::to_string(&again).unwrap(), text);
+        }
+        assert!(serde_json::from_str::<Owner>(r#"{"kind":"pod"}"#).is_err());
     }
 
     #[test]

@@ -2,16 +2,26 @@
 
 use std::{collections::HashSet, path::Path};
 
-use aya::{Btf, Ebpf, maps::ProgramArray, programs::Program};
+use aya::{Ebpf, programs::Program};
 
-use super::plan::{
-    Alternative, Mechanism, Role, RoleReport, RoleState, TAILS, Tail, alternatives, describe,
-    symbols,
+use super::{
+    btf::Btf,
+    modules::Modules,
+    plan::{
+        Alternative, Mechanism, Role, RoleReport, RoleState, TAILS, alternatives, describe, symbols,
+    },
+    targets::Targets,
+    tracing::Tracing,
 };
 
+/// The programs of an object: those that aya loads, and the others.
+pub(crate) struct Programs<'a> {
+    pub(crate) ebpf: &'a mut Ebpf,
+    pub(crate) tracing: Tracing<'a>,
+}
+
 /// What the node and kernel are like, as far as a role's choice depends on it.
-pub(crate) struct Conditions<'a> {
-    pub(crate) btf: &'a Btf,
+pub(crate) struct Conditions {
     /// Whether `skb:kfree_skb` has reasons.
     pub(crate) drop_reasons: bool,
     /// Whether queueing disciplines have a tracepoint of their own for drops.
@@ -20,27 +30,32 @@ pub(crate) struct Conditions<'a> {
     pub(crate) conntrack: Result<(), String>,
     /// The same for IPVS connections.
     pub(crate) ipvs: Result<(), String>,
+    /// Whether the kernel preempts programs that run for a task.
+    pub(crate) preemptible: bool,
     /// Why TCP sockets and what is written to them cannot be read.
     pub(crate) tcp: Result<(), String>,
 }
 
-/// What programs may be attached to: names of functions, and of the types that
-/// stand for tracepoints.
-pub(crate) fn targets() -> HashSet<String> {
-    let alternatives = Role::ALL.into_iter().flat_map(alternatives);
-    alternatives
-        .flat_map(|alternative| {
-            alternative.programs.iter().map(|(_, symbol)| match alternative.mechanism {
-                Mechanism::BtfTracepoint => format!("btf_trace_{symbol}"),
-                _ => (*symbol).to_owned(),
-            })
-        })
-        .collect()
+/// Where programs may be attached on this kernel.
+pub(crate) fn targets(vmlinux: &Btf<'_>, modules: &Modules<'_>) -> Targets {
+    let (mut functions, mut tracepoints) = (HashSet::new(), HashSet::new());
+    for alternative in Role::ALL.into_iter().flat_map(alternatives) {
+        let names = match alternative.mechanism {
+            Mechanism::BtfTracepoint => &mut tracepoints,
+            _ => &mut functions,
+        };
+        names.extend(alternative.programs.iter().map(|(_, symbol)| *symbol));
+    }
+    Targets::of(vmlinux, modules, &functions, &tracepoints)
 }
 
 /// Attaches the best possible alternative of a role.
-pub(crate) fn attach(ebpf: &mut Ebpf, role: Role, conditions: &Conditions<'_>) -> RoleReport {
-    if let Some(state) = unneeded(role) {
+pub(crate) fn attach(
+    programs: &mut Programs<'_>,
+    role: Role,
+    conditions: &Conditions,
+) -> RoleReport {
+    if let Some(state) = unneeded(role, conditions) {
         return RoleReport { role, state, passed_over: Vec::new() };
     }
     if let Some(reason) = impossible(role, conditions) {
@@ -48,7 +63,7 @@ pub(crate) fn attach(ebpf: &mut Ebpf, role: Role, conditions: &Conditions<'_>) -
     }
     let mut passed_over = Vec::new();
     for alternative in alternatives(role) {
-        match try_alternative(ebpf, role, alternative, conditions) {
+        match try_alternative(programs, role, alternative, conditions) {
             Ok(()) => {
                 let state = RoleState::Attached {
                     mechanism: alternative.mechanism,
@@ -63,9 +78,13 @@ pub(crate) fn attach(ebpf: &mut Ebpf, role: Role, conditions: &Conditions<'_>) -
     RoleReport { role, state: RoleState::Missing { reason }, passed_over }
 }
 
-/// Roles about a module that is not loaded.
-fn unneeded(role: Role) -> Option<RoleState> {
+/// Roles about a module that is not loaded, or about what this kernel does not do.
+fn unneeded(role: Role, conditions: &Conditions) -> Option<RoleState> {
     let module = match role {
+        Role::SendPreempted if !conditions.preemptible => {
+            let reason = "this kernel lets a program run to its end".to_owned();
+            return Some(RoleState::NotNeeded { reason });
+        }
         Role::IpvsVerdict | Role::IpvsConnection | Role::IpvsNoBackend => "ip_vs",
         Role::ConntrackClash
         | Role::ConntrackConfirm
@@ -78,7 +97,7 @@ fn unneeded(role: Role) -> Option<RoleState> {
         .then(|| RoleState::NotNeeded { reason: format!("{module} is not in use on this node") })
 }
 
-fn impossible(role: Role, conditions: &Conditions<'_>) -> Option<String> {
+fn impossible(role: Role, conditions: &Conditions) -> Option<String> {
     match role {
         Role::ConntrackClash => conditions.conntrack.clone().err(),
         Role::SendResult | Role::Tcp | Role::TcpConnect => conditions.tcp.clone().err(),
@@ -87,10 +106,10 @@ fn impossible(role: Role, conditions: &Conditions<'_>) -> Option<String> {
 }
 
 fn try_alternative(
-    ebpf: &mut Ebpf,
+    programs: &mut Programs<'_>,
     role: Role,
     alternative: &Alternative,
-    conditions: &Conditions<'_>,
+    conditions: &Conditions,
 ) -> Result<(), String> {
     match alternative.mechanism {
         Mechanism::DropReason if !conditions.drop_reasons => {
@@ -102,7 +121,9 @@ fn try_alternative(
         Mechanism::DropTracepoint if conditions.qdisc_drops => {
             return Err("skb:kfree_skb does not have them any more (7.0)".to_owned());
         }
-        Mechanism::Kretprobe if role == Role::IpvsConnection => conditions.ipvs.clone()?,
+        Mechanism::Fexit | Mechanism::Kretprobe if role == Role::IpvsConnection => {
+            conditions.ipvs.clone()?;
+        }
         // Without the kernel's own table there is nothing to read either.
         Mechanism::ProcFile if !Path::new("/proc/net/ip_vs_conn").exists() => {
             return Err("/proc/net/ip_vs_conn does not exist".to_owned());
@@ -111,9 +132,9 @@ fn try_alternative(
     }
     let mut done = Vec::new();
     for (program, symbol) in alternative.programs {
-        if let Err(reason) = attach_program(ebpf, program, symbol, conditions.btf) {
+        if let Err(reason) = programs.attach(program, symbol) {
             for program in done {
-                unload(ebpf, program);
+                programs.unload(program);
             }
             return Err(reason);
         }
@@ -122,67 +143,53 @@ fn try_alternative(
     Ok(())
 }
 
-fn attach_program(ebpf: &mut Ebpf, name: &str, symbol: &str, btf: &Btf) -> Result<(), String> {
-    let result = load(ebpf, name, symbol, btf).and_then(|()| {
-        for tail in TAILS.iter().filter(|tail| tail.program == name) {
-            load(ebpf, tail.next, symbol, btf)?;
-            link(ebpf, tail)?;
-        }
-        let program = known(ebpf, name)?;
-        match program {
-            Program::FEntry(p) => p.attach().map(drop),
-            Program::FExit(p) => p.attach().map(drop),
-            Program::BtfTracePoint(p) => p.attach().map(drop),
-            Program::KProbe(p) => p.attach(symbol, 0).map(drop),
-            _ => return Err(format!("program {name} is of an unexpected type")),
-        }
-        .map_err(|error| explain(&brief(&error), symbol))
-    });
-    result.inspect_err(|_| unload(ebpf, name))
-}
-
-/// Loads a program, unless it is loaded.
-fn load(ebpf: &mut Ebpf, name: &str, symbol: &str, btf: &Btf) -> Result<(), String> {
-    let program = known(ebpf, name)?;
-    if program.fd().is_ok() {
-        return Ok(());
+impl Programs<'_> {
+    fn attach(&mut self, name: &str, symbol: &str) -> Result<(), String> {
+        let result = if self.tracing.has(name) {
+            self.trace(name, symbol)
+        } else {
+            self.probe(name, symbol)
+        };
+        result.inspect_err(|_| self.unload(name))
     }
-    match program {
-        Program::FEntry(p) => p.load(symbol, btf),
-        Program::FExit(p) => p.load(symbol, btf),
-        Program::BtfTracePoint(p) => p.load(symbol, btf),
-        Program::KProbe(p) => p.load(),
-        _ => return Err(format!("program {name} is of an unexpected type")),
+
+    /// By trampoline or BTF tracepoint.
+    fn trace(&mut self, name: &str, symbol: &str) -> Result<(), String> {
+        let Self { ebpf, tracing } = self;
+        let mut attach = || {
+            tracing.load(name, symbol)?;
+            for tail in TAILS.iter().filter(|tail| tail.program == name) {
+                tracing.load(tail.next, symbol)?;
+                tracing.link(ebpf, tail.map, tail.next)?;
+            }
+            tracing.attach(name)
+        };
+        attach().map_err(|refusal| explain(&brief(&refusal), symbol))
     }
-    .map_err(|error| explain(&brief(&error), symbol))
-}
 
-fn known<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Program, String> {
-    ebpf.program_mut(name).ok_or_else(|| format!("program {name} is not in the object"))
-}
+    /// By kprobe or kretprobe.
+    fn probe(&mut self, name: &str, symbol: &str) -> Result<(), String> {
+        let program = self.ebpf.program_mut(name);
+        let Some(Program::KProbe(program)) = program else {
+            return Err(format!("program {name} is not in the object"));
+        };
+        let mut attach = || {
+            if program.fd().is_err() {
+                program.load()?;
+            }
+            program.attach(symbol, 0)
+        };
+        attach().map(drop).map_err(|error| explain(&brief(&error), symbol))
+    }
 
-/// Lets a program go on in the next one. The kernel empties such a map when
-/// nobody holds it open, so it stays with the object.
-fn link(ebpf: &mut Ebpf, tail: &Tail) -> Result<(), String> {
-    let next = known(ebpf, tail.next)?.fd().map_err(|error| brief(&error))?;
-    let next = next.try_clone().map_err(|error| brief(&error))?;
-    let map = ebpf.map_mut(tail.map).ok_or_else(|| format!("{} is not in the object", tail.map))?;
-    ProgramArray::try_from(map)
-        .and_then(|mut map| map.set(0, &next, 0))
-        .map_err(|error| brief(&error))
-}
-
-/// Takes a program out of the kernel again, with its links.
-fn unload(ebpf: &mut Ebpf, name: &str) {
-    let result = match ebpf.program_mut(name) {
-        Some(Program::FEntry(p)) => p.unload(),
-        Some(Program::FExit(p)) => p.unload(),
-        Some(Program::BtfTracePoint(p)) => p.unload(),
-        Some(Program::KProbe(p)) => p.unload(),
-        _ => Ok(()),
-    };
-    // Only fails when it was not loaded, which is what is wanted.
-    drop(result);
+    /// Takes a program out of the kernel again, with its links.
+    fn unload(&mut self, name: &str) {
+        self.tracing.unload(name);
+        if let Some(Program::KProbe(program)) = self.ebpf.program_mut(name) {
+            // Only fails when it was not loaded, which is what is wanted.
+            drop(program.unload());
+        }
+    }
 }
 
 /// The usual refusals in plain words; anything else as the kernel put it.

@@ -4,11 +4,7 @@
 //! Our own small reader, because aya's keeps its types to itself and reads no
 //! module's BTF, and the one crate that does is under the LGPL.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fs, io,
-    path::Path,
-};
+use std::{collections::HashMap, fs, io, path::Path};
 
 const MAGIC: u16 = 0xeb9f;
 
@@ -328,40 +324,15 @@ impl<'base> Btf<'base> {
             .collect()
     }
 
-    /// The same type information with these functions and typedefs alone, by the
-    /// same ids: everything else is a pointer without a name. aya reads it in a tenth
-    /// of the time, and again for each program.
-    pub(crate) fn only(&self, names: &HashSet<String>) -> Vec<u8> {
-        const HEADER: u32 = 24;
-        let mut strings = vec![0];
-        let mut types = Vec::with_capacity(self.types.len() * 12);
-        for ty in &self.types {
-            let name = self.string(ty.name);
-            let words = if matches!(ty.kind(), KIND_FUNC | KIND_TYPEDEF) && names.contains(name) {
-                let at = u32::try_from(strings.len()).unwrap_or(0);
-                strings.extend(name.bytes().chain([0]));
-                [at, ty.info, ty.size_or_type]
-            } else {
-                [0, KIND_PTR << 24, 0]
-            };
-            types.extend(words.into_iter().flat_map(u32::to_ne_bytes));
-        }
-        let len = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(0);
-        let header = [HEADER, 0, len(&types), len(&types), len(&strings)];
-        let version_and_flags = [1, 0];
-        let magic = MAGIC.to_ne_bytes().into_iter().chain(version_and_flags);
-        magic
-            .chain(header.into_iter().flat_map(u32::to_ne_bytes))
-            .chain(types)
-            .chain(strings)
-            .collect()
+    /// The id of the type that stands for a tracepoint.
+    pub(crate) fn tracepoint_id(&self, name: &str) -> Option<u32> {
+        self.typedefs.get(&format!("btf_trace_{name}")).copied()
     }
 
     /// How many arguments a tracepoint passes, without the program's own
     /// first one; `None` when there is no such tracepoint.
     pub(crate) fn tracepoint_arguments(&self, name: &str) -> Option<usize> {
-        let id = *self.typedefs.get(&format!("btf_trace_{name}"))?;
-        let (pointer, _) = self.resolve(id)?;
+        let (pointer, _) = self.resolve(self.tracepoint_id(name)?)?;
         let (function, _) = self.resolve(pointer.size_or_type)?;
         (function.kind() == KIND_FUNC_PROTO).then(|| function.len().saturating_sub(1))
     }
@@ -449,22 +420,6 @@ mod tests {
         assert_eq!(field, Field { offset: 4, size: 4, is_pointer: false });
         assert_eq!(btf.struct_size("outer"), Ok(8));
         assert_eq!(btf.enumerators("color"), [("red".to_owned(), 3)]);
-    }
-
-    #[test]
-    fn what_is_left_keeps_its_id() {
-        let mut whole = Btf::parse(sample(), None).unwrap();
-        let name = u32::try_from(whole.data.len() - whole.strings.0).unwrap();
-        whole.data.extend(b"wanted\0");
-        whole.strings.1 += 7;
-        let info = KIND_FUNC << 24 | 1;
-        whole.types.push(Type { name, info, size_or_type: 3, extra: 0 });
-        let left = whole.only(&HashSet::from(["wanted".to_owned(), "outer".to_owned()]));
-        let left = Btf::parse(left, None).unwrap();
-        assert_eq!(left.function_id("wanted"), Some(5));
-        assert_eq!(left.types[4].size_or_type, 3);
-        assert_eq!(left.struct_id("outer"), None, "not a function");
-        assert_eq!(left.types.len(), whole.types.len());
     }
 
     #[test]

@@ -17,7 +17,13 @@ pub(crate) struct InFlightTable(SharedArray<Group>);
 impl InFlightTable {
     /// Maps the programs' table into this process.
     pub(crate) fn map(map: Map) -> Result<Self, SessionError> {
-        SharedArray::map(map, "IN_FLIGHT", GROUPS as usize).map(Self)
+        const NAME: &str = "IN_FLIGHT";
+        let table = SharedArray::of(map, NAME, GROUPS as usize)?;
+        // All of it is swept anyway, so that later nothing can fail any more.
+        for group in 0..GROUPS as usize {
+            table.get(group).map_err(|source| SessionError::Table { name: NAME, source })?;
+        }
+        Ok(Self(table))
     }
 
     /// Every query in the table at one moment or another while this runs.
@@ -69,7 +75,7 @@ impl InFlightTable {
     }
 
     fn slots(&self, group: u32) -> impl Iterator<Item = *mut Slot> + use<> {
-        self.0.get(group as usize).into_iter().flat_map(|group| {
+        self.0.get(group as usize).ok().flatten().into_iter().flat_map(|group| {
             // SAFETY: in the mapping; a group has that many slots.
             (0..WAYS).map(move |way| unsafe { (&raw mut (*group).slots).cast::<Slot>().add(way) })
         })

@@ -4,7 +4,10 @@
 
 use dnsprobe_common::{config::Offsets, tcp::TcpLayout};
 
-use super::btf::{Btf, BtfError, FieldError};
+use super::{
+    btf::{Btf, BtfError, FieldError},
+    modules::Modules,
+};
 
 /// Offsets, and what could not be located.
 pub(crate) struct Layout {
@@ -23,7 +26,7 @@ pub(crate) struct Layout {
 
 impl Layout {
     /// Reads the running kernel's types.
-    pub(crate) fn of(vmlinux: &Btf<'_>) -> Self {
+    pub(crate) fn of(vmlinux: &Btf<'_>, modules: &Modules<'_>) -> Self {
         let mut layout = Self {
             offsets: Offsets::NONE,
             cgroup_pointer_typed: false,
@@ -35,8 +38,8 @@ impl Layout {
         layout.basic = layout.locate_basic(vmlinux);
         // What is not found keeps the program that tells of new groups from loading.
         layout.locate_hierarchy(vmlinux).ok();
-        layout.conntrack = layout.locate_conntrack_anywhere(vmlinux);
-        layout.ipvs = layout.locate_ipvs(vmlinux);
+        layout.conntrack = layout.locate_conntrack_anywhere(vmlinux, modules);
+        layout.ipvs = layout.locate_ipvs(vmlinux, modules);
         layout
     }
 
@@ -80,13 +83,17 @@ impl Layout {
 
     /// Conntrack's types are in the kernel's own BTF where something built in
     /// uses them, else in the module's.
-    fn locate_conntrack_anywhere(&mut self, vmlinux: &Btf<'_>) -> Result<(), FieldError> {
+    fn locate_conntrack_anywhere(
+        &mut self,
+        vmlinux: &Btf<'_>,
+        modules: &Modules<'_>,
+    ) -> Result<(), FieldError> {
         if vmlinux.has_struct("nf_conn") {
             return self.locate_conntrack(vmlinux);
         }
-        match Btf::module("nf_conntrack", vmlinux) {
-            Ok(module) => self.locate_conntrack(&module),
-            Err(_) => Err(FieldError::NoStruct("nf_conn".to_owned())),
+        match modules.types("nf_conntrack") {
+            Some(Ok(module)) => self.locate_conntrack(module),
+            _ => Err(FieldError::NoStruct("nf_conn".to_owned())),
         }
     }
 
@@ -117,18 +124,17 @@ impl Layout {
         Ok(())
     }
 
-    fn locate_ipvs(&mut self, vmlinux: &Btf<'_>) -> Result<(), String> {
-        let module;
+    fn locate_ipvs(&mut self, vmlinux: &Btf<'_>, modules: &Modules<'_>) -> Result<(), String> {
         let btf = if vmlinux.has_struct("ip_vs_conn") {
             vmlinux
         } else {
-            module = Btf::module("ip_vs", vmlinux).map_err(|error| match error {
-                BtfError::Read { .. } => {
-                    "this kernel publishes no BTF for the ip_vs module".to_owned()
+            match modules.types("ip_vs") {
+                Some(Ok(module)) => module,
+                Some(Err(BtfError::Read { .. })) | None => {
+                    return Err("this kernel publishes no BTF for the ip_vs module".to_owned());
                 }
-                other => other.to_string(),
-            })?;
-            &module
+                Some(Err(other)) => return Err(other.to_string()),
+            }
         };
         self.locate_ipvs_fields(btf).map_err(|error| error.to_string())
     }

@@ -1,6 +1,7 @@
 //! Typed access to the programs' maps.
 
 use std::{
+    io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
     sync::atomic::{Ordering, fence},
 };
@@ -43,7 +44,7 @@ impl Maps {
             flows: HashMap::try_from(map(ebpf, "FLOWS")?)?,
             answered: HashMap::try_from(map(ebpf, "ANSWERED")?)?,
             stats_places: HashMap::try_from(map(ebpf, "STATS_PLACES")?)?,
-            stats: SharedArray::map(map(ebpf, "STATS")?, "STATS", AGGREGATES as usize)?,
+            stats: SharedArray::of(map(ebpf, "STATS")?, "STATS", AGGREGATES as usize)?,
             health: PerCpuArray::try_from(map(ebpf, "HEALTH")?)?,
         })
     }
@@ -58,13 +59,18 @@ impl Maps {
 
     /// Every aggregate so that no answer is in it whose query is not: the programs
     /// count on meanwhile, so answers are taken first and queries afterwards.
-    pub(crate) fn aggregates(&self) -> Vec<(StatsKey, Box<Stats>)> {
+    ///
+    /// # Errors
+    /// When there is no room for their memory in this process.
+    pub(crate) fn aggregates(&self) -> io::Result<Vec<(StatsKey, Box<Stats>)>> {
         let places = self.stats_places.iter().filter_map(Result::ok);
-        places.filter_map(|(key, place)| Some((key, self.aggregate(place)?))).collect()
+        places
+            .filter_map(|(key, place)| Some(self.aggregate(place).transpose()?.map(|it| (key, it))))
+            .collect()
     }
 
-    fn aggregate(&self, place: u32) -> Option<Box<Stats>> {
-        let slot = self.stats.get(usize::try_from(place).ok()?)?;
+    fn aggregate(&self, place: u32) -> io::Result<Option<Box<Stats>>> {
+        let Some(slot) = self.stats.get(place as usize)? else { return Ok(None) };
         let mut stats = Box::<Stats>::new_uninit();
         // SAFETY: `slot` is in the mapping and its counters are plain numbers, of
         // which any bits are valid; copied once, because there are thousands. The
@@ -74,7 +80,7 @@ impl Maps {
             shared.copy_to_nonoverlapping(stats.as_mut_ptr(), 1);
             fence(Ordering::Acquire);
             (*stats.as_mut_ptr()).queries = (&raw const (*shared).queries).read_volatile();
-            Some(stats.assume_init())
+            Ok(Some(stats.assume_init()))
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod at_server;
 mod attach;
+mod bpf;
 mod btf;
 mod conntrack_entries;
 pub mod container;
@@ -15,11 +16,14 @@ mod in_flight;
 mod ipvs;
 mod layout;
 mod maps;
+mod modules;
 mod netlink;
 mod node_facts;
+mod node_files;
 mod node_services;
 mod object;
 mod plan;
+mod preemption;
 mod program_log;
 mod recent;
 mod services;
@@ -27,10 +31,13 @@ mod session;
 mod shared;
 mod sockopt;
 mod symbols;
+mod targets;
+mod tracing;
 
 pub use conntrack_entries::{Sources, conntrack_sources};
 pub use counters::{Conntrack, Counters, Softnet, Udp};
-pub use node_facts::node_facts;
+pub use node_facts::{node_facts, release};
+pub use node_files::{NodeText, node_files_after, node_files_before};
 pub use plan::{Mechanism, Role, RoleReport, RoleState, reference};
 pub use services::{Answer, Backend, Services, Source};
 pub use session::{Options, Reading, Session, SessionError, now_ns};

@@ -37,7 +37,9 @@ pub fn node_facts(services: &Services, unread: &mut Vec<Unread>) -> NodeFacts {
     }
 }
 
-fn release() -> String {
+/// The running kernel's release.
+#[must_use]
+pub fn release() -> String {
     fs::read_to_string("/proc/sys/kernel/osrelease")
         .map_or_else(|_| "unknown".to_owned(), |release| release.trim().to_owned())
 }

@@ -15,6 +15,8 @@ pub enum Role {
     Send,
     /// The same for IPv6.
     SendV6,
+    /// A local socket sends, and the program that should see it is skipped.
+    SendPreempted,
     /// A send call returns an error.
     SendResult,
     /// A query or an answer is put on a local socket's queue, or an answer
@@ -56,8 +58,10 @@ pub enum Role {
 
 impl Role {
     /// Every role, in the order they are attached: sending last, so that
-    /// nothing is counted as sent before everything else can see it.
-    pub const ALL: [Self; 20] = [
+    /// nothing is counted as sent before everything else can see it; and of two
+    /// programs at one function the kernel runs the later one first
+    /// (`hlist_add_head` in `bpf_trampoline_link_prog`, kernel/bpf/trampoline.c).
+    pub const ALL: [Self; 21] = [
         Self::NewCgroup,
         Self::Drop,
         Self::QdiscDrop,
@@ -76,6 +80,7 @@ impl Role {
         Self::Read,
         Self::Queue,
         Self::SendResult,
+        Self::SendPreempted,
         Self::SendV6,
         Self::Send,
     ];
@@ -86,6 +91,7 @@ impl Role {
         match self {
             Self::Send => "send",
             Self::SendV6 => "send-ipv6",
+            Self::SendPreempted => "send-preempted",
             Self::SendResult => "send-result",
             Self::Queue => "queue",
             Self::Read => "read",
@@ -113,6 +119,9 @@ impl Role {
         match self {
             Self::Send => "queries sent over IPv4",
             Self::SendV6 => "queries sent over IPv6",
+            Self::SendPreempted => {
+                "queries sent while another task is interrupted in the middle of sending one"
+            }
             Self::SendResult => "queries for which the send call itself fails",
             Self::Queue => "answers",
             Self::Read => "how long an answer waits to be read; latency then ends when it arrives",
@@ -151,9 +160,9 @@ impl Serialize for Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mechanism {
-    /// Trampoline at a function's entry; 5.5.
+    /// Trampoline at a function's entry; 5.5, of a module 5.11.
     Fentry,
-    /// Trampoline at a function's return; 5.5.
+    /// Trampoline at a function's return; 5.5, of a module 5.11.
     Fexit,
     /// The same at entry and return; 5.5.
     FentryPair,
@@ -222,6 +231,7 @@ pub(crate) const fn alternatives(role: Role) -> &'static [Alternative] {
     match role {
         Role::Send => SEND,
         Role::SendV6 => SEND_V6,
+        Role::SendPreempted => SEND_PREEMPTED,
         Role::SendResult => SEND_RESULT,
         Role::Queue => QUEUE,
         Role::Read => READ,
@@ -253,6 +263,12 @@ const SEND_V6: &[Alternative] = &[
     by(Fentry, &[("ip6_send_skb", "ip6_send_skb")]),
     by(Kprobe, &[("ip6_send_skb_kprobe", "ip6_send_skb")]),
     by(SendTracepoint, &[]),
+];
+
+/// Where IPv6 is a module or absent, IPv4 alone.
+const SEND_PREEMPTED: &[Alternative] = &[
+    by(Fentry, &[("ip_send_skb_again", "ip_send_skb"), ("ip6_send_skb_again", "ip6_send_skb")]),
+    by(Fentry, &[("ip_send_skb_again", "ip_send_skb")]),
 ];
 
 /// Where IPv6 is a module or absent, IPv4 alone.
@@ -306,24 +322,31 @@ const CONNTRACK_CLASH: &[Alternative] = &[by(
     &[("clash", "nf_ct_resolve_clash"), ("clash_resolved", "nf_ct_resolve_clash")],
 )];
 
-const CONNTRACK_CONFIRM: &[Alternative] = &[by(
-    KprobePair,
-    &[("confirm", "__nf_conntrack_confirm"), ("confirmed", "__nf_conntrack_confirm")],
-)];
+const CONNTRACK_CONFIRM: &[Alternative] = &[
+    by(Fexit, &[("confirm_fexit", "__nf_conntrack_confirm")]),
+    by(
+        KprobePair,
+        &[("confirm", "__nf_conntrack_confirm"), ("confirmed", "__nf_conntrack_confirm")],
+    ),
+];
 
 const CONNTRACK_FULL: &[Alternative] = &[by(Kretprobe, &[("early_drop", "early_drop")])];
 
 const CONNTRACK_PURGE: &[Alternative] =
     &[by(Kprobe, &[("conntrack_purge", "nf_ct_iterate_destroy")])];
 
-const NAT_SETUP: &[Alternative] = &[by(
-    KprobePair,
-    &[("masquerade", "nf_nat_masquerade_ipv4"), ("masqueraded", "nf_nat_masquerade_ipv4")],
-)];
+const NAT_SETUP: &[Alternative] = &[
+    by(Fexit, &[("masquerade_fexit", "nf_nat_masquerade_ipv4")]),
+    by(
+        KprobePair,
+        &[("masquerade", "nf_nat_masquerade_ipv4"), ("masqueraded", "nf_nat_masquerade_ipv4")],
+    ),
+];
 
 /// One function since 5.13; before, one per hook and family, those of IPv6 only
 /// where IPVS was built with it.
 const IPVS_VERDICT: &[Alternative] = &[
+    by(Fexit, &[("ipvs_verdict_fexit", "ip_vs_in_hook")]),
     by(KprobePair, &[("ipvs_in", "ip_vs_in_hook"), ("ipvs_verdict", "ip_vs_in_hook")]),
     by(
         KprobePair,
@@ -349,8 +372,11 @@ const IPVS_VERDICT: &[Alternative] = &[
     ),
 ];
 
-const IPVS_CONNECTION: &[Alternative] =
-    &[by(Kretprobe, &[("ipvs_connection", "ip_vs_conn_in_get_proto")]), by(ProcFile, &[])];
+const IPVS_CONNECTION: &[Alternative] = &[
+    by(Fexit, &[("ipvs_connection_fexit", "ip_vs_conn_in_get_proto")]),
+    by(Kretprobe, &[("ipvs_connection", "ip_vs_conn_in_get_proto")]),
+    by(ProcFile, &[]),
+];
 
 const IPVS_NO_BACKEND: &[Alternative] = &[by(Kprobe, &[("ipvs_leave", "ip_vs_leave")])];
 
@@ -368,6 +394,11 @@ const TCP_CONNECT: &[Alternative] =
     &[by(BtfTracepoint, &[("inet_sock_set_state", "inet_sock_set_state")])];
 
 const NEW_CGROUP: &[Alternative] = &[by(BtfTracepoint, &[("cgroup_mkdir", "cgroup_mkdir")])];
+
+/// Programs behind which a second one stands, so that nothing is lost when the kernel
+/// skips them.
+pub(crate) const AGAIN: [(&str, &str); 2] =
+    [("ip_send_skb", "ip_send_skb_again"), ("ip6_send_skb", "ip6_send_skb_again")];
 
 /// A program that goes on in another, or in itself again.
 #[derive(Clone, Copy, Debug)]

@@ -1,13 +1,15 @@
 //! A running set of hooks and their data.
 
 use std::{
+    collections::HashMap,
     fs, io,
+    os::fd::{AsFd, AsRawFd},
     time::{Duration, SystemTime},
 };
 
 use aya::{
-    Btf as AyaBtf, Ebpf, EbpfLoader,
-    maps::{HashMap, MapData, RingBuf},
+    Ebpf, EbpfLoader,
+    maps::{HashMap as BpfHashMap, MapData, RingBuf},
 };
 use dnsprobe_common::{
     cgroup::NewCgroup,
@@ -16,12 +18,11 @@ use dnsprobe_common::{
     flow::{InFlight, QueryKey, Role as End, Transport, state},
     stats::{Health, Stats, StatsKey},
 };
-use object::Endianness;
 use tokio::io::unix::AsyncFd;
 
 use super::{
     at_server::{self, SentAgain},
-    attach::{self, Conditions},
+    attach::{self, Conditions, Programs},
     btf::Btf,
     counters::Counters,
     decode,
@@ -30,12 +31,16 @@ use super::{
     ipvs::IpvsState,
     layout::Layout,
     maps::Maps,
+    modules::Modules,
     node_services::NodeServices,
     object::{Object, Windows},
-    plan::{Mechanism, Role, RoleReport, RoleState},
+    plan::{AGAIN, Mechanism, Role, RoleReport, RoleState},
+    preemption,
     program_log::ProgramLog,
     recent::{self, RecentQueries},
     symbols::Symbols,
+    targets::Targets,
+    tracing::{Loaded, Tracing},
 };
 use crate::{
     engine::{FactKind, Observation, QuerySeen, Unanswered},
@@ -135,6 +140,7 @@ pub struct Reading {
 /// Attached programs and their maps. Dropping it detaches everything.
 pub struct Session {
     ebpf: Ebpf,
+    tracing: HashMap<String, Loaded>,
     maps: AsyncFd<Maps>,
     cgroups: AsyncFd<RingBuf<MapData>>,
     roles: Vec<RoleReport>,
@@ -160,7 +166,8 @@ impl Session {
     /// [`Session::sees_traffic`].
     pub fn start(options: &Options) -> Result<Self, SessionError> {
         let vmlinux = Btf::vmlinux().map_err(|error| SessionError::Btf(error.to_string()))?;
-        let layout = Layout::of(&vmlinux);
+        let modules = Modules::read(&vmlinux);
+        let layout = Layout::of(&vmlinux, &modules);
         if let Err(error) = &layout.basic {
             return Err(SessionError::Layout(error.to_string()));
         }
@@ -169,29 +176,30 @@ impl Session {
         let qdisc_reasons = named("qdisc_drop_reason", "QDISC_DROP_");
         let qdisc_drops = vmlinux.tracepoint_arguments("qdisc_drop").is_some();
         let mut symbols = Symbols::open();
-        let targets = vmlinux.only(&attach::targets());
+        let targets = attach::targets(&vmlinux, &modules);
+        drop(modules);
         let mut config = config(options, &vmlinux, &layout, &reasons, &mut symbols)?;
         let windows = Windows::of(&vmlinux);
         config.window_type = windows.map_or(0, |windows| windows.as_type);
         let object = Object::fitted(windows, &layout.offsets)?;
         drop(vmlinux);
-        let btf = AyaBtf::parse(&targets, Endianness::default())
-            .map_err(|error| SessionError::Btf(error.to_string()))?;
         let conditions = Conditions {
-            btf: &btf,
             drop_reasons: config.drop_has_reason != 0,
             qdisc_drops,
             conntrack: layout.conntrack.as_ref().map(drop).map_err(ToString::to_string),
             ipvs: layout.ipvs.clone(),
+            preemptible: preemption::is_possible(),
             tcp: layout.tcp.as_ref().map(drop).map_err(ToString::to_string),
         };
-        let (mut ebpf, mut roles) = load_and_attach(&object, &config, &layout, &conditions)?;
+        let mut attached = load_and_attach(&object, &config, &layout, &targets, &conditions)?;
         // What can be attached changes what the other programs do, so where
         // the best plan is not possible they are loaded anew.
-        if adapt(&mut config, &roles) {
-            drop(ebpf);
-            (ebpf, roles) = load_and_attach(&object, &config, &layout, &conditions)?;
+        if adapt(&mut config, &attached.roles) {
+            drop(attached);
+            attached = load_and_attach(&object, &config, &layout, &targets, &conditions)?;
         }
+        drop(object);
+        let Attached { mut ebpf, tracing, roles } = attached;
         let ipvs_by_table = roles
             .iter()
             .any(|r| r.role == Role::IpvsConnection && r.mechanism() == Some(Mechanism::ProcFile));
@@ -212,6 +220,7 @@ impl Session {
         give_back_memory();
         Ok(Self {
             ebpf,
+            tracing,
             maps,
             cgroups,
             roles,
@@ -417,30 +426,37 @@ impl Session {
     }
 
     /// Reads every counter.
-    pub fn read(&mut self) -> Reading {
+    ///
+    /// # Errors
+    /// When this process gets no memory for them.
+    pub fn read(&mut self) -> io::Result<Reading> {
         let missed_runs = self.missed_runs();
         let maps = self.maps.get_ref();
-        Reading {
-            stats: maps.aggregates(),
+        Ok(Reading {
+            stats: maps.aggregates()?,
             events_lost: maps.health(Health::EventsLost),
             in_flight_full: maps.health(Health::InFlightFull),
             stats_full: maps.health(Health::StatsFull),
             tcp_unread: maps.health(Health::TcpUnread),
             missed_runs: missed_runs + maps.health(Health::EntryMissed),
-        }
+        })
     }
 
     /// Runs the kernel skipped because a program was already running on that
     /// processor (`recursion_misses`, 5.12; kernel/bpf/syscall.c
-    /// `bpf_prog_show_fdinfo`).
+    /// `bpf_prog_show_fdinfo`), without those that a second program made up for.
     fn missed_runs(&self) -> u64 {
-        use std::os::fd::{AsFd, AsRawFd};
-        self.ebpf
-            .programs()
-            .filter_map(|(_, program)| program.fd().ok())
+        let probes = self.ebpf.programs().filter_map(|(_, program)| program.fd().ok());
+        let probes = probes.map(|fd| fd.as_fd().as_raw_fd());
+        let is_made_up_for = |name: &str| {
+            AGAIN.iter().any(|(first, second)| *first == name && self.tracing.contains_key(*second))
+        };
+        let tracing = self.tracing.iter().filter(|(name, _)| !is_made_up_for(name));
+        probes
+            .chain(tracing.map(|(_, program)| program.as_fd().as_raw_fd()))
             .filter_map(|fd| {
-                let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
-                recursion_misses(&fs::read_to_string(path).ok()?)
+                let fdinfo = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+                recursion_misses(&fdinfo)
             })
             .sum()
     }
@@ -449,7 +465,7 @@ impl Session {
 /// Whether the query that replaced this one asks something else: then two
 /// queries share one id, and an answer to the first cannot be told apart.
 fn asks_other(
-    sent: &HashMap<MapData, QueryKey, Sent>,
+    sent: &BpfHashMap<MapData, QueryKey, Sent>,
     key: &QueryKey,
     replaced: &QuerySeen,
 ) -> bool {
@@ -495,22 +511,34 @@ fn adapt(config: &mut Config, roles: &[RoleReport]) -> bool {
     *config != before
 }
 
+/// What is in the kernel.
+struct Attached {
+    ebpf: Ebpf,
+    tracing: HashMap<String, Loaded>,
+    roles: Vec<RoleReport>,
+}
+
 fn load_and_attach(
     object: &Object,
     config: &Config,
     layout: &Layout,
-    conditions: &Conditions<'_>,
-) -> Result<(Ebpf, Vec<RoleReport>), SessionError> {
+    targets: &Targets,
+    conditions: &Conditions,
+) -> Result<Attached, SessionError> {
     let tcp = layout.tcp.clone().unwrap_or_default();
     let mut ebpf = EbpfLoader::new()
-        // No field is relocated by aya: `Object` does that.
+        // It has nothing to do with types: `Object` fits offsets, `Tracing` finds
+        // functions.
         .btf(None)
         .override_global("CONFIG", config, true)
         .override_global("OFFSETS", &layout.offsets, true)
         .override_global("TCP", &tcp, true)
         .load(object.bytes())?;
+    let tracing = Tracing::of(object, &ebpf, targets)?;
+    let mut programs = Programs { ebpf: &mut ebpf, tracing };
     let mut roles: Vec<RoleReport> =
-        Role::ALL.into_iter().map(|role| attach::attach(&mut ebpf, role, conditions)).collect();
+        Role::ALL.into_iter().map(|role| attach::attach(&mut programs, role, conditions)).collect();
+    let tracing = programs.tracing.into_loaded();
     // IPv6 has no tracepoint of its own: the one for IPv4 sees both.
     let late = state_of(&roles, Role::Send).is_some_and(|state| {
         matches!(state, RoleState::Attached { mechanism: Mechanism::BtfTracepoint, .. })
@@ -524,7 +552,7 @@ fn load_and_attach(
             report.state = RoleState::Missing { reason };
         }
     }
-    Ok((ebpf, roles))
+    Ok(Attached { ebpf, tracing, roles })
 }
 
 fn config(

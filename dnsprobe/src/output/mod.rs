@@ -14,6 +14,7 @@ pub mod trace;
 pub mod verdicts;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use terminal::Terminal;
+pub use text::clean as printable;

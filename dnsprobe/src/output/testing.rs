@@ -14,7 +14,7 @@ use crate::{
     dns::{QType, Question},
     engine::{Cause, Evidence, Parts, Query, Sibling, Transaction, Verdict},
     identity::Owner,
-    stats::{Completeness, Counts, LatencySummary, PodCounts, ServerCounts, Snapshot},
+    stats::{Buckets, Completeness, Counts, LatencySummary, PodCounts, ServerCounts, Snapshot},
     time::Timestamp,
 };
 
@@ -26,11 +26,11 @@ fn server(last: u8) -> SocketAddr {
     SocketAddr::from(([10, 96, 0, last], 53))
 }
 
-pub(super) fn cart() -> Arc<Owner> {
+pub(crate) fn cart() -> Arc<Owner> {
     pod("cart-0")
 }
 
-pub(super) fn pod(name: &str) -> Arc<Owner> {
+pub(crate) fn pod(name: &str) -> Arc<Owner> {
     Arc::new(Owner::Pod {
         namespace: Some("shop".into()),
         pod: Some(name.into()),
@@ -53,7 +53,7 @@ fn query(qtype: QType, id: u16, asked: SocketAddr) -> Query {
     }
 }
 
-pub(super) fn transaction() -> Transaction {
+pub(crate) fn transaction() -> Transaction {
     Transaction {
         time: at(10),
         owner: cart(),
@@ -68,7 +68,7 @@ pub(super) fn transaction() -> Transaction {
     }
 }
 
-pub(super) fn clash() -> Verdict {
+pub(crate) fn clash() -> Verdict {
     let reply = "udp 10.244.0.2:53 -> 10.244.0.11:40000";
     let tuples = json!({
         "loser": { "original": "udp 10.244.0.11:40000 -> 10.96.0.10:53", "reply": reply },
@@ -93,7 +93,7 @@ pub(super) fn clash() -> Verdict {
     }
 }
 
-pub(super) fn near_miss() -> Verdict {
+pub(crate) fn near_miss() -> Verdict {
     Verdict {
         cause: Cause::ConntrackClashResolved,
         loss: false,
@@ -134,11 +134,13 @@ fn counts(queries: u64, answered: u64, lost: u64) -> Counts {
 }
 
 /// A troubled client and a healthy server.
-pub(super) fn snapshot() -> Snapshot {
+pub(crate) fn snapshot() -> Snapshot {
     let row = |owner, role, window, total: Counts, servers: &[u8]| PodCounts {
         owner,
         role,
         window,
+        latency: Buckets::default(),
+        read_delay: Buckets::default(),
         servers: servers
             .iter()
             .map(|&last| ServerCounts { server: server(last), total: total.clone() })

@@ -13,7 +13,8 @@ use crate::{
 /// The text without anything a terminal would obey: control characters and
 /// those that change the direction of writing become visible escapes. Text
 /// that comes from outside is escaped where it enters; this is the last gate.
-pub(super) fn clean(text: &str) -> Cow<'_, str> {
+#[must_use]
+pub fn clean(text: &str) -> Cow<'_, str> {
     let harmful = |c: char| {
         c.is_control()
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

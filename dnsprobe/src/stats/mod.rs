@@ -1,6 +1,7 @@
 //! How much: per-pod and per-server counts and latencies, in the window since
 //! the last snapshot and since the start.
 
+mod buckets;
 mod completeness;
 mod latency;
 mod pod_stats;
@@ -12,6 +13,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use buckets::{BOUNDS_SECONDS, Buckets};
 pub use completeness::{Completeness, Missing};
 pub use latency::LatencySummary;
 pub use pod_stats::PodStats;

@@ -1,7 +1,7 @@
 //! Adds up kernel readings and decided losses per owner, role and server.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -82,22 +82,33 @@ impl PodStats {
     pub fn read(&mut self, readings: Vec<(StatsKey, Box<Stats>)>, identify: &mut dyn Identify) {
         self.reading += 1;
         for (key, now) in readings {
-            let before = self.readings.remove(&key).map(|(_, stats)| stats);
-            let before = before.filter(|before| before.queries <= now.queries);
-            // An idle aggregate asks nobody and keeps no owner alive.
-            if before.as_ref() != Some(&now) {
-                let owner = identify.owner(OwnerKey {
-                    cgroup: key.cgroup,
-                    netns: key.netns,
-                    tgid: now.tgid,
-                    command: command_bytes(key.command),
-                });
-                let role = if key.role == Role::Server as u8 { Role::Server } else { Role::Client };
-                let server = socket_address(&key.server, key.server_port);
-                let growth = Growth::between(&now, before.as_deref());
-                self.tally(&owner, role, Some(server), |tally| tally.add(&growth));
-            }
-            self.readings.insert(key, (self.reading, now));
+            let tgid = now.tgid;
+            let growth = match self.readings.entry(key) {
+                Entry::Occupied(mut known) => {
+                    let (reading, before) = known.get_mut();
+                    *reading = self.reading;
+                    // An idle aggregate asks nobody and keeps no owner alive.
+                    if *before == now {
+                        continue;
+                    }
+                    let before = std::mem::replace(before, now);
+                    let before = (before.queries <= known.get().1.queries).then_some(before);
+                    Growth::between(&known.get().1, before.as_deref())
+                }
+                Entry::Vacant(new) => {
+                    let (_, now) = new.insert((self.reading, now));
+                    Growth::between(now, None)
+                }
+            };
+            let owner = identify.owner(OwnerKey {
+                cgroup: key.cgroup,
+                netns: key.netns,
+                tgid,
+                command: command_bytes(key.command),
+            });
+            let role = if key.role == Role::Server as u8 { Role::Server } else { Role::Client };
+            let server = socket_address(&key.server, key.server_port);
+            self.tally(&owner, role, Some(server), |tally| tally.add(&growth));
         }
         let oldest = self.reading.saturating_sub(ABSENT_READINGS);
         self.readings.retain(|_, (reading, _)| *reading >= oldest);
@@ -302,6 +313,8 @@ impl Row {
             role,
             window: window.counts(window_seconds, in_flight, carried_in),
             total: self.total.counts(since_seconds, in_flight, 0),
+            latency: self.total.latency.buckets(),
+            read_delay: self.total.read_delay.buckets(),
             servers,
         }
     }

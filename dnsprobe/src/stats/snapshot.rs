@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap, net::SocketAddr, sync::Arc};
 use dnsprobe_common::flow::Role;
 use serde::Serialize;
 
-use super::{Completeness, LatencySummary, serialize_role};
+use super::{Buckets, Completeness, LatencySummary, serialize_role};
 use crate::{engine::Cause, identity::Owner, time::Timestamp};
 
 /// Everything counted on this node, at one moment.
@@ -37,6 +37,12 @@ pub struct PodCounts {
     pub window: Counts,
     /// Since the start.
     pub total: Counts,
+    /// All of `total.latency_seconds`, for metrics systems.
+    #[serde(skip)]
+    pub latency: Buckets,
+    /// All of `total.read_delay_seconds`, likewise.
+    #[serde(skip)]
+    pub read_delay: Buckets,
     /// The servers it asked (client role) or answered as (server role), most
     /// queries first. A bounded number: the rest is in `total` only.
     pub servers: Vec<ServerCounts>,

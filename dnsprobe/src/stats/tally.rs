@@ -17,8 +17,8 @@ pub(super) struct Tally {
     answered: i64,
     pub(super) not_followed: i64,
     rcodes: [i64; RCODES],
-    latency: Distribution,
-    read_delay: Distribution,
+    pub(super) latency: Distribution,
+    pub(super) read_delay: Distribution,
     pub(super) lost: BTreeMap<Cause, u64>,
     pub(super) near_misses: BTreeMap<Cause, u64>,
 }

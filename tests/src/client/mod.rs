@@ -6,6 +6,7 @@ mod books;
 pub mod keyed;
 pub mod message;
 pub mod pair;
+pub mod preempt;
 pub mod query;
 pub mod report;
 pub mod resolver;

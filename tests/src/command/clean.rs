@@ -20,6 +20,7 @@ use crate::lab::clients::{Client, Lookup, Pace};
 use crate::lab::dnsprobe::{Mode, Watch};
 use crate::lab::firewall::{Balance, Rules};
 use crate::lab::node::{self, Place};
+use crate::lab::recording::Keep;
 use crate::lab::server::NAMES;
 use crate::lab::spec::{Spec, Wiring};
 use crate::lab::{Node, Programs};
@@ -87,7 +88,8 @@ type Played = (Vec<Asked>, Observed, Diagnosis);
 
 fn play(args: &Args, node: &Node, programs: &Programs) -> Result<Played> {
     Rules::default().service(DNS, &[COREDNS_0, COREDNS_1], Balance::Random).load(node)?;
-    let kept = args.out.as_ref().map(|out| out.join("clean.jsonl"));
+    let output = args.out.as_ref().map(|out| out.join("clean.jsonl"));
+    let kept = Keep { output, recording: None };
     let directories = node.directories();
     let mut watch = Watch::start(&programs.dnsprobe, Mode::Top, LOST_AFTER, directories, kept)?;
     let diagnosing = Diagnosing::start(node, programs, LOST_AFTER)?;

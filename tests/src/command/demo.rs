@@ -24,6 +24,7 @@ use crate::lab::firewall::{Balance, Rules};
 use crate::lab::kernel::{Kernel, merges_after_queue};
 use crate::lab::node::Place;
 use crate::lab::process::{AMPLE, Process};
+use crate::lab::recording::Keep;
 use crate::lab::spec::Spec;
 use crate::lab::{Node, Programs, bridge, hold, ipvs, server};
 use crate::observed::Observed;
@@ -76,8 +77,13 @@ pub fn run(programs: &Programs) -> Result<ExitCode> {
     let mut story = Story { node: &node, programs, start: Instant::now() };
     story.delay(QUICK, QUICK)?;
     println!("starting dnsprobe");
-    let checking =
-        Watch::start(&programs.dnsprobe, Mode::Top, LOST_AFTER, node.directories(), None)?;
+    let checking = Watch::start(
+        &programs.dnsprobe,
+        Mode::Top,
+        LOST_AFTER,
+        node.directories(),
+        Keep::default(),
+    )?;
     let table = story.start_table()?;
     story.start = Instant::now();
     story.tell(checking, table)

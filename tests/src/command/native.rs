@@ -16,6 +16,7 @@ use crate::lab::cast::{CART, COREDNS_0, DNS, VICTIM, WORKER};
 use crate::lab::clients::{Lookup, Pace};
 use crate::lab::dnsprobe::{Mode, Watch};
 use crate::lab::firewall::{Balance, Rules};
+use crate::lab::recording::Keep;
 use crate::lab::spec::{Spec, Wiring};
 use crate::lab::{Node, Programs, node, server};
 use crate::observed::Observed;
@@ -57,7 +58,13 @@ fn play(node: &Node, programs: &Programs) -> Result<Vec<String>> {
         .service(DNS, &[COREDNS_0], Balance::Random)
         .rule("filter", format!("-A FORWARD -s {} -p udp --dport 53 -j DROP", VICTIM.address()))
         .load(node)?;
-    let watch = Watch::start(&programs.dnsprobe, Mode::Top, LOST_AFTER, node.directories(), None)?;
+    let watch = Watch::start(
+        &programs.dnsprobe,
+        Mode::Top,
+        LOST_AFTER,
+        node.directories(),
+        Keep::default(),
+    )?;
     let queries = |count| query::Args { interval_ms: 5, ..query::Args::new(DNS, count) };
     let healthy = programs.query(node.pod(&CART)?, &queries(100))?;
     let lookup = Lookup {

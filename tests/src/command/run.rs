@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::lab::kernel::Kernel;
 use crate::lab::node::Place;
+use crate::lab::recording::Keep;
 use crate::lab::{Node, Programs, cast};
 use crate::result::{Comparison, ScenarioResult};
 use crate::scenarios::{self, Scenario, Stage};
@@ -27,6 +28,10 @@ pub struct Args {
     /// (`NAME.result.json`), one of each per scenario.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Also have dnsprobe record (`NAME.rec`): what is replayed from that must be
+    /// what it printed.
+    #[arg(long, requires = "out")]
+    record: bool,
 }
 
 /// How many scenarios ended how.
@@ -55,8 +60,10 @@ pub fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
     );
     let mut tally = Tally::default();
     for scenario in chosen {
-        let output = args.out.as_ref().map(|out| out.join(format!("{}.jsonl", scenario.name)));
-        let stage = Stage { node: &node, programs, kernel, output };
+        let file = |kind| Some(args.out.as_ref()?.join(format!("{}.{kind}", scenario.name)));
+        let recording = if args.record { file("rec") } else { None };
+        let keep = Keep { output: file("jsonl"), recording };
+        let stage = Stage { node: &node, programs, kernel, keep };
         let result = play(scenario, &stage, release.trim(), args.exact_clock);
         tally.tell(&result);
         if let Some(out) = &args.out {

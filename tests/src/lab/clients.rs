@@ -11,7 +11,7 @@ use super::pod::Pod;
 use super::process::{AMPLE, Process};
 use super::{Node, Programs};
 use crate::client::resolver::{Lookups, Resolver};
-use crate::client::{Report, pair, query, spray, steady, tcp};
+use crate::client::{Report, pair, preempt, query, spray, steady, tcp};
 
 /// A client that runs.
 #[derive(Debug)]
@@ -50,6 +50,11 @@ impl Programs {
     /// Ask from `pod` over TCP.
     pub fn tcp(&self, pod: &Pod, args: &tcp::Args) -> Result<Client> {
         self.measuring(pod, "tcp", args)
+    }
+
+    /// Ask from `pod` with a thread that takes the processor from the other.
+    pub fn preempt(&self, pod: &Pod, args: &preempt::Args) -> Result<Client> {
+        self.measuring(pod, "preempt", args)
     }
 
     /// Open many flows from `pod` that nobody answers.

@@ -1,6 +1,5 @@
 //! Running `dnsprobe diagnose` and collecting what it says.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -11,6 +10,7 @@ use nix::sys::signal::Signal;
 
 use super::pod::Directories;
 use super::process::Process;
+use super::recording::{Keep, compare_replay};
 use crate::diagnosed::Diagnosis;
 
 /// Attaching takes a second on hardware and several on an emulated processor.
@@ -25,17 +25,13 @@ pub const SLOW_AFTER: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub struct Examination {
     process: Process,
-    output: Option<PathBuf>,
+    program: PathBuf,
+    keep: Keep,
 }
 
 impl Examination {
-    /// Start it and wait until everything is attached. What it prints is also
-    /// kept in `output`.
-    pub fn start(
-        program: &Path,
-        directories: &Directories,
-        output: Option<PathBuf>,
-    ) -> Result<Self> {
+    /// Start it and wait until everything is attached.
+    pub fn start(program: &Path, directories: &Directories, keep: Keep) -> Result<Self> {
         let mut command = Command::new(program);
         command
             .args(["diagnose", "-o", "json", "--duration", "1h"])
@@ -45,6 +41,7 @@ impl Examination {
             .arg(&directories.logs)
             .arg("--cgroup-root")
             .arg(&directories.cgroups)
+            .args(keep.arguments())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -52,18 +49,20 @@ impl Examination {
             command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
         let mut process = Process::new("dnsprobe", child);
         process.wait_for("dnsprobe: watching", STARTS_WITHIN)?;
-        Ok(Self { process, output })
+        Ok(Self { process, program: program.to_owned(), keep })
     }
 
     /// Give the last query time to be judged, stop dnsprobe, read what it found
-    /// and what is wrong with that in any case.
+    /// and what is wrong with that in any case. A recording must tell the same.
     pub fn finish(self) -> Result<(Diagnosis, Vec<String>)> {
         sleep(LOST_AFTER + Duration::from_millis(1500));
         self.process.signal(Signal::SIGINT)?;
         let (lines, code) = self.process.finish_with_code(Duration::from_secs(30), &[0, 1])?;
-        if let Some(path) = self.output {
-            fs::write(&path, lines.join("\n") + "\n")
-                .with_context(|| format!("cannot write {}", path.display()))?;
+        self.keep.write(&lines)?;
+        if let Some(recording) = &self.keep.recording {
+            let slow_after = format!("{}ms", SLOW_AFTER.as_millis());
+            let view = ["diagnose", "--slow-after", &slow_after];
+            compare_replay(&self.program, recording, &view, &lines)?;
         }
         let diagnosis = Diagnosis::parse(&lines)?;
         let problems = diagnosis.problems(code);

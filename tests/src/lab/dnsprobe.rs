@@ -1,6 +1,5 @@
 //! Running the dnsprobe under test and collecting what it says.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -12,6 +11,7 @@ use nix::unistd::Pid;
 
 use super::pod::Directories;
 use super::process::{AMPLE, Process};
+use super::recording::{Keep, compare_replay};
 use crate::observed::Observed;
 
 /// Which subcommand to run.
@@ -27,19 +27,29 @@ pub enum Mode {
 #[derive(Debug)]
 pub struct Watch {
     process: Process,
+    program: PathBuf,
+    mode: Mode,
     lost_after: Duration,
-    output: Option<PathBuf>,
+    keep: Keep,
+}
+
+impl Mode {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Top => "top",
+            Self::Trace => "trace",
+        }
+    }
 }
 
 impl Watch {
-    /// Start it and wait until everything is attached. What it prints is also
-    /// kept in `output`.
+    /// Start it and wait until everything is attached.
     pub fn start(
         program: &Path,
         mode: Mode,
         lost_after: Duration,
         directories: &Directories,
-        output: Option<PathBuf>,
+        keep: Keep,
     ) -> Result<Self> {
         let mut command = Command::new(program);
         command
@@ -48,30 +58,33 @@ impl Watch {
             .arg(&directories.logs)
             .arg("--cgroup-root")
             .arg(&directories.cgroups)
+            .args(keep.arguments())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let child =
             command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
-        Self::of(Process::new("dnsprobe", child), lost_after, output)
+        Self::of(Process::new("dnsprobe", child), program, mode, lost_after, keep)
     }
 
     /// Arguments of a dnsprobe that watches.
     #[must_use]
     pub fn arguments(mode: Mode, lost_after: Duration) -> Vec<String> {
-        let command = match mode {
-            Mode::Top => "top",
-            Mode::Trace => "trace",
-        };
         let lost_after = format!("{}ms", lost_after.as_millis());
-        [command, "-o", "json", "--lost-after", &lost_after].map(str::to_owned).to_vec()
+        [mode.name(), "-o", "json", "--lost-after", &lost_after].map(str::to_owned).to_vec()
     }
 
     /// Take charge of one that was started otherwise, and wait until everything is
     /// attached.
-    pub fn of(mut process: Process, lost_after: Duration, output: Option<PathBuf>) -> Result<Self> {
+    pub fn of(
+        mut process: Process,
+        program: &Path,
+        mode: Mode,
+        lost_after: Duration,
+        keep: Keep,
+    ) -> Result<Self> {
         process.wait_for("dnsprobe: watching", AMPLE)?;
-        Ok(Self { process, lost_after, output })
+        Ok(Self { process, program: program.to_owned(), mode, lost_after, keep })
     }
 
     /// Its process id.
@@ -92,7 +105,8 @@ impl Watch {
         self.process.listen(time, hear);
     }
 
-    /// Give the last query time to be judged, stop dnsprobe, read its output.
+    /// Give the last query time to be judged, stop dnsprobe, read its output. A
+    /// recording must tell the same.
     pub fn finish(self) -> Result<Observed> {
         let pid = self.process.pid();
         self.finish_by(pid)
@@ -102,9 +116,9 @@ impl Watch {
         sleep(self.lost_after + Duration::from_millis(1500));
         kill(pid, Signal::SIGINT).context("cannot stop dnsprobe")?;
         let lines = self.process.finish(AMPLE)?;
-        if let Some(path) = self.output {
-            fs::write(&path, lines.join("\n") + "\n")
-                .with_context(|| format!("cannot write {}", path.display()))?;
+        self.keep.write(&lines)?;
+        if let Some(recording) = &self.keep.recording {
+            compare_replay(&self.program, recording, &[self.mode.name()], &lines)?;
         }
         Observed::parse(&lines)
     }

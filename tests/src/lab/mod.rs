@@ -26,6 +26,7 @@ pub mod node_local;
 pub mod pod;
 pub mod process;
 pub mod programs;
+pub mod recording;
 pub mod respond;
 pub mod server;
 pub mod setting;

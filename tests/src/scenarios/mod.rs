@@ -38,10 +38,12 @@ mod no_route;
 mod node_local_cache;
 mod packet_invalid;
 mod policy_drop;
+mod preempted_send;
 mod query_dead_backend;
 mod query_healthy;
 mod query_service_policy;
 mod remote_silence;
+mod replay;
 mod resolver_retry;
 mod same_id;
 mod send_failed;
@@ -169,6 +171,7 @@ pub const ALL: &[Scenario] = &[
     healthy::SCENARIO,
     musl_two_nameservers::SCENARIO,
     trace::SCENARIO,
+    replay::SCENARIO,
     latency::SCENARIO,
     conntrack_clash::SCENARIO,
     conntrack_clash_musl::SCENARIO,
@@ -238,6 +241,7 @@ pub const ALL: &[Scenario] = &[
     no_route::SCENARIO,
     send_failed::SCENARIO,
     same_id::SCENARIO,
+    preempted_send::SCENARIO,
     query_healthy::SCENARIO,
     query_dead_backend::SCENARIO,
     query_service_policy::SCENARIO,
@@ -248,6 +252,7 @@ pub const ALL: &[Scenario] = &[
 pub const SAME_ON_EVERY_KERNEL: &[&str] = &[
     "musl-two-nameservers",
     "trace",
+    "replay",
     "conntrack-clash-musl",
     "fault-under-load",
     "three-causes",

@@ -2,7 +2,7 @@
 //! every scenario does.
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -11,6 +11,7 @@ use crate::client::query;
 use crate::lab::clients::Client;
 use crate::lab::dnsprobe::{Mode, Watch};
 use crate::lab::kernel::Kernel;
+use crate::lab::recording::Keep;
 use crate::lab::spec::Spec;
 use crate::lab::{Node, Pod, Programs};
 
@@ -28,8 +29,8 @@ pub struct Stage<'a> {
     pub programs: &'a Programs,
     /// The kernel.
     pub kernel: Kernel,
-    /// Where dnsprobe's output is kept, if anywhere.
-    pub output: Option<PathBuf>,
+    /// What is kept of dnsprobe's work.
+    pub keep: Keep,
 }
 
 impl Stage<'_> {
@@ -45,7 +46,7 @@ impl Stage<'_> {
     /// dnsprobe in any mode.
     pub(super) fn watch(&self, mode: Mode, lost_after: Duration) -> Result<Watch> {
         let program: &Path = &self.programs.dnsprobe;
-        Watch::start(program, mode, lost_after, self.node.directories(), self.output.clone())
+        Watch::start(program, mode, lost_after, self.node.directories(), self.keep.clone())
     }
 
     /// Queries from the pod nothing ever happens to, for about a second.

@@ -19,10 +19,10 @@ use super::{bpf_linker, debian_compiler};
 use crate::shell;
 use crate::workspace::Workspace;
 
-/// Types for user space, debug information to make them from; and plain stores
-/// for clearing and copying structs: in order, as bpf-linker has it by default,
-/// only copies are expanded, and clearing 16 bytes is a loop of 100 instructions.
-const FLAGS: &str = "-Clink-arg=--btf -Clink-arg=--disable-expand-memcpy-in-order -Cdebuginfo=2";
+/// Plain stores for clearing and copying structs: in order, as bpf-linker has it by
+/// default, only copies are expanded, and clearing 16 bytes is a loop of 100
+/// instructions.
+const FLAGS: &str = "-Clink-arg=--disable-expand-memcpy-in-order";
 
 /// A compiler and a linker that are there.
 #[derive(Debug, Clone, PartialEq, Eq)]

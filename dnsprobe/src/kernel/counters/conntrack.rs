@@ -3,6 +3,8 @@
 
 use std::{fs, io};
 
+use serde::Serialize;
+
 use super::since32;
 use crate::kernel::netlink::{Attributes, Message, Netlink, NetlinkError};
 
@@ -14,7 +16,7 @@ const HEADER_BYTES: usize = 4;
 
 /// Sums over all processors. See `struct ip_conntrack_stat`
 /// (include/linux/netfilter/nf_conntrack_common.h).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Conntrack {
     /// Source ports found in use when NAT chose one.
     pub found: Option<u64>,

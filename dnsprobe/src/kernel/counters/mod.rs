@@ -5,13 +5,15 @@ mod conntrack;
 mod softnet;
 mod udp;
 
+use serde::Serialize;
+
 pub use conntrack::Conntrack;
 pub use softnet::Softnet;
 pub use udp::Udp;
 
 /// Sums over all processors; `None` where this kernel does not tell.
 /// Conntrack and UDP count per network namespace: those of dnsprobe's own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counters {
     /// Connection tracking.
     pub conntrack: Conntrack,

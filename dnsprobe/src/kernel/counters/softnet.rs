@@ -3,10 +3,12 @@
 
 use std::fs;
 
+use serde::Serialize;
+
 use super::since32;
 
 /// Sums over all processors.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Softnet {
     /// Packets dropped because a processor's backlog was full
     /// (`net.core.netdev_max_backlog`).

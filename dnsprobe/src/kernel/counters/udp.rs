@@ -2,8 +2,10 @@
 
 use std::fs;
 
+use serde::Serialize;
+
 /// UDP of one IP family.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Udp {
     /// Packets for a port on which nobody listens.
     pub no_ports: Option<u64>,

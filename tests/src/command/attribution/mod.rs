@@ -21,6 +21,7 @@ use self::report::{Bar, Check, Report};
 use crate::lab::cast;
 use crate::lab::dnsprobe::{Mode, Watch};
 use crate::lab::node::Place;
+use crate::lab::recording::Keep;
 use crate::lab::shell::Namespace;
 use crate::lab::spec::{Spec, Wiring};
 use crate::lab::{Node, Programs};
@@ -75,24 +76,26 @@ fn warm_up_tools() {
 
 fn play(args: &Args, node: &Node, programs: &Programs) -> Result<Report> {
     let mut bench = Bench::new(node, programs);
-    let kept = |name: &str| args.out.as_ref().map(|out| out.join(format!("{name}.jsonl")));
+    let kept = |name: &str| Keep {
+        output: args.out.as_ref().map(|out| out.join(format!("{name}.jsonl"))),
+        ..Keep::default()
+    };
     if let Some(out) = &args.out {
         fs::create_dir_all(out)?;
     }
-    let watch = |output| {
-        Watch::start(&programs.dnsprobe, Mode::Trace, LOST_AFTER, node.directories(), output)
-    };
+    let watch =
+        |keep| Watch::start(&programs.dnsprobe, Mode::Trace, LOST_AFTER, node.directories(), keep);
     let first = watch(kept("first"))?;
     let steady = Steady::create(&mut bench)?;
     steady.ask(&mut bench, "steady", &queries(100, Duration::from_millis(10)))?;
     eprintln!("steady pods have asked");
 
-    let late = watch(None)?;
+    let late = watch(Keep::default())?;
     let pod = bench.pod_in("monitoring", "dnsprobe-h6x2p", Namespace::Own)?;
     let container = pod.container("dnsprobe", 0)?;
     let arguments = Watch::arguments(Mode::Trace, LOST_AFTER);
     let inside = container.spawn(elsewhere::command(&programs.dnsprobe, &arguments))?;
-    let inside = Watch::of(inside, LOST_AFTER, kept("elsewhere"))?;
+    let inside = Watch::of(inside, &programs.dnsprobe, Mode::Trace, LOST_AFTER, kept("elsewhere"))?;
     steady.ask(&mut bench, "started-after", &queries(50, Duration::from_millis(10)))?;
     let (late, inside) = (late.finish()?, inside.finish_inside()?);
     eprintln!("watched by one that came later, and from inside a pod");

@@ -42,7 +42,7 @@ impl Stage<'_> {
     /// `dnsprobe diagnose` that watches.
     fn diagnose(&self) -> Result<Examination> {
         let program: &Path = &self.programs.dnsprobe;
-        Examination::start(program, self.node.directories(), self.output.clone())
+        Examination::start(program, self.node.directories(), self.keep.clone())
     }
 
     /// A server in a pod that also knows the name outside, and which names do

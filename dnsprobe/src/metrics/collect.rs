@@ -1,0 +1,336 @@
+//! From a reading of the counters to a page of metrics.
+
+use super::{
+    family::{Family, Label},
+    owners::{Owners, Sums},
+    page::{Format, Page},
+};
+use crate::{
+    identity::Owner,
+    kernel::{Counters, RoleReport, RoleState, Udp},
+    stats::{PodCounts, ServerCounts, Snapshot, role_name},
+};
+use dnsprobe_common::flow::Role;
+
+/// Everything a page is made of.
+#[derive(Debug)]
+pub struct Scrape<'a> {
+    /// The last reading.
+    pub snapshot: &'a Snapshot,
+    /// The kernel's own counters, read now.
+    pub counters: &'a Counters,
+    /// How the hooks stand.
+    pub hooks: &'a [RoleReport],
+    /// Owners and roles that have series of their own, at most.
+    pub max_owners: usize,
+    /// Whether an owner's servers are told apart.
+    pub servers: bool,
+    /// Verdicts that were not printed.
+    pub verdicts_not_printed: u64,
+    /// What dnsprobe itself costs.
+    pub own: OwnCost,
+}
+
+/// What a process costs.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct OwnCost {
+    /// Processor time since it started, seconds.
+    pub cpu_seconds: f64,
+    /// Resident memory, bytes.
+    pub resident_bytes: u64,
+    /// When it started, Unix time, seconds.
+    pub start_seconds: f64,
+}
+
+/// Writes the page.
+#[must_use]
+pub fn collect(scrape: &Scrape<'_>, owners: &mut Owners, format: Format) -> String {
+    let mut page = Page::new(format);
+    let rows = owners.sort(&scrape.snapshot.pods, scrape.max_owners);
+    of_owners(&mut page, &rows, owners);
+    if scrape.servers {
+        of_servers(&mut page, &rows);
+    }
+    page.add(Family::OwnersOverLimit, &[], owners.over_limit() as f64);
+    of_node(&mut page, scrape.counters);
+    of_dnsprobe(&mut page, scrape);
+    page.finish()
+}
+
+/// The labels of an owner.
+struct Labels {
+    kind: &'static str,
+    namespace: String,
+    pod: String,
+    unit: String,
+    role: Role,
+}
+
+impl Labels {
+    fn of(row: &PodCounts) -> Self {
+        let none = String::new;
+        let (kind, namespace, pod, unit) = match &*row.owner {
+            Owner::Pod { namespace, pod, uid, .. } => (
+                "pod",
+                namespace.clone().unwrap_or_default(),
+                pod.clone().unwrap_or_else(|| uid.clone()),
+                none(),
+            ),
+            Owner::Container { id, name } => {
+                ("container", none(), none(), name.clone().unwrap_or_else(|| id.clone()))
+            }
+            Owner::Host { name } => ("host", none(), none(), name.clone()),
+            Owner::Unattributed { reason } => ("unattributed", none(), none(), reason.to_string()),
+        };
+        Self { kind, namespace, pod, unit, role: row.role }
+    }
+
+    fn of_rest(role: Role) -> Self {
+        let none = String::new;
+        Self { kind: "other", namespace: none(), pod: none(), unit: none(), role }
+    }
+
+    fn with<'a>(&'a self, more: Option<(Label, &'a str)>) -> Vec<(Label, &'a str)> {
+        [
+            (Label::OwnerKind, self.kind),
+            (Label::Namespace, &self.namespace),
+            (Label::Pod, &self.pod),
+            (Label::Unit, &self.unit),
+            (Label::Role, role_name(self.role)),
+        ]
+        .into_iter()
+        .chain(more)
+        .collect()
+    }
+}
+
+fn of_owners(page: &mut Page, rows: &[&PodCounts], owners: &Owners) {
+    let mut sums: Vec<(Labels, Sums)> =
+        rows.iter().map(|row| (Labels::of(row), Sums::of(row))).collect();
+    for role in [Role::Client, Role::Server] {
+        let rest = owners.rest(role);
+        if rest.queries > 0 {
+            sums.push((Labels::of_rest(role), rest.clone()));
+        }
+    }
+    let mut each = |family, value: &dyn Fn(&Sums) -> u64| {
+        for (labels, sums) in &sums {
+            page.add(family, &labels.with(None), value(sums) as f64);
+        }
+    };
+    each(Family::Queries, &|sums| sums.queries);
+    for (labels, sums) in &sums {
+        for (rcode, count) in &sums.rcodes {
+            page.add(Family::Answers, &labels.with(Some((Label::Rcode, rcode))), *count as f64);
+        }
+    }
+    let mut by_cause = |family, counts: &dyn Fn(&Sums) -> Vec<(&'static str, u64)>| {
+        for (labels, sums) in &sums {
+            for (cause, count) in counts(sums) {
+                page.add(family, &labels.with(Some((Label::Cause, cause))), count as f64);
+            }
+        }
+    };
+    by_cause(Family::LostQueries, &|sums| {
+        sums.lost.iter().map(|(cause, count)| (cause.as_str(), *count)).collect()
+    });
+    by_cause(Family::NearMisses, &|sums| {
+        sums.near_misses.iter().map(|(cause, count)| (cause.as_str(), *count)).collect()
+    });
+    let mut each = |family, value: &dyn Fn(&Sums) -> u64| {
+        for (labels, sums) in &sums {
+            page.add(family, &labels.with(None), value(sums) as f64);
+        }
+    };
+    each(Family::NotFollowed, &|sums| sums.not_followed);
+    each(Family::InFlight, &|sums| sums.in_flight);
+    for (labels, sums) in &sums {
+        page.add_histogram(Family::Latency, &labels.with(None), &sums.latency);
+    }
+    for (labels, sums) in &sums {
+        page.add_histogram(Family::ReadDelay, &labels.with(None), &sums.read_delay);
+    }
+}
+
+fn of_servers(page: &mut Page, rows: &[&PodCounts]) {
+    let values: [(Family, fn(&ServerCounts) -> u64); 3] = [
+        (Family::ServerQueries, |server| server.total.queries),
+        (Family::ServerAnswers, |server| server.total.answered),
+        (Family::ServerLostQueries, |server| server.total.lost_total),
+    ];
+    for (family, value) in values {
+        for row in rows {
+            let labels = Labels::of(row);
+            for server in &row.servers {
+                let address = server.server.to_string();
+                let labels = labels.with(Some((Label::Server, &address)));
+                page.add(family, &labels, value(server) as f64);
+            }
+        }
+    }
+}
+
+/// What the kernel does not tell has no series.
+fn of_node(page: &mut Page, counters: &Counters) {
+    let mut told = |family, labels: &[(Label, &str)], value: Option<u64>| {
+        if let Some(value) = value {
+            page.add(family, labels, value as f64);
+        }
+    };
+    let conntrack = &counters.conntrack;
+    told(Family::ConntrackEntries, &[], conntrack.entries);
+    told(Family::ConntrackEntriesLimit, &[], conntrack.max_entries);
+    for (event, count) in [
+        ("insert_failed", conntrack.insert_failed),
+        ("drop", conntrack.drop),
+        ("early_drop", conntrack.early_drop),
+        ("clash_resolve", conntrack.clash_resolve),
+        ("chain_too_long", conntrack.chaintoolong),
+        ("search_restart", conntrack.search_restart),
+        ("invalid", conntrack.invalid),
+        ("error", conntrack.error),
+    ] {
+        told(Family::ConntrackEvents, &[(Label::Event, event)], count);
+    }
+    told(Family::BacklogDrops, &[], counters.softnet.dropped);
+    told(Family::BacklogSqueezes, &[], counters.softnet.time_squeeze);
+    for (family, udp) in [("ipv4", &counters.udp), ("ipv6", &counters.udp6)] {
+        for (event, count) in udp_events(udp) {
+            let labels = [(Label::Family, family), (Label::Event, event)];
+            told(Family::UdpErrors, &labels, count);
+        }
+    }
+}
+
+fn udp_events(udp: &Udp) -> [(&'static str, Option<u64>); 5] {
+    [
+        ("no_port", udp.no_ports),
+        ("receive_buffer_full", udp.rcvbuf_errors),
+        ("send_buffer_full", udp.sndbuf_errors),
+        ("checksum", udp.in_csum_errors),
+        ("memory", udp.mem_errors),
+    ]
+}
+
+fn of_dnsprobe(page: &mut Page, scrape: &Scrape<'_>) {
+    for hook in scrape.hooks {
+        let (state, mechanism) = match &hook.state {
+            RoleState::Attached { mechanism, .. } => ("attached", mechanism.as_str()),
+            RoleState::NotNeeded { .. } => ("not-needed", ""),
+            RoleState::Missing { .. } => ("missing", ""),
+        };
+        let labels = [
+            (Label::Hook, hook.role.as_str()),
+            (Label::State, state),
+            (Label::Mechanism, mechanism),
+        ];
+        page.add(Family::HookState, &labels, 1.0);
+    }
+    let seen = &scrape.snapshot.completeness;
+    let time = scrape.snapshot.time.unix_ns() as f64 / 1e9;
+    let own = &scrape.own;
+    for (family, value) in [
+        (Family::Complete, f64::from(u8::from(seen.is_complete()))),
+        (Family::LostEvents, seen.lost_events as f64),
+        (Family::MissedRuns, seen.missed_runs as f64),
+        (Family::InFlightFull, seen.in_flight_full as f64),
+        (Family::StatsFull, seen.stats_full as f64),
+        (Family::TcpUnread, seen.tcp_unread as f64),
+        (Family::VerdictsNotPrinted, scrape.verdicts_not_printed as f64),
+        (Family::ReadingTime, time),
+    ] {
+        page.add(family, &[], value);
+    }
+    page.add(Family::BuildInfo, &[(Label::Version, env!("CARGO_PKG_VERSION"))], 1.0);
+    page.add(Family::ProcessCpu, &[], own.cpu_seconds);
+    page.add(Family::ProcessMemory, &[], own.resident_bytes as f64);
+    page.add(Family::ProcessStart, &[], own.start_seconds);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{HashMap, HashSet};
+
+    use super::*;
+    use crate::{
+        kernel::{Mechanism, Role as Hook},
+        output::testing::snapshot,
+    };
+
+    fn page(format: Format, servers: bool) -> String {
+        let counters =
+            Counters { udp: Udp { no_ports: Some(4), ..Udp::default() }, ..Counters::default() };
+        let hooks = [RoleReport {
+            role: Hook::Send,
+            state: RoleState::Attached { mechanism: Mechanism::Fentry, symbols: Vec::new() },
+            passed_over: Vec::new(),
+        }];
+        let scrape = Scrape {
+            snapshot: &snapshot(),
+            counters: &counters,
+            hooks: &hooks,
+            max_owners: 1_000,
+            servers,
+            verdicts_not_printed: 0,
+            own: OwnCost::default(),
+        };
+        collect(&scrape, &mut Owners::default(), format)
+    }
+
+    #[test]
+    fn what_a_snapshot_says_is_there() {
+        let text = page(Format::Text, true);
+        let has = |line: &str| assert!(text.lines().any(|own| own == line), "{line}\n{text}");
+        let cart = r#"owner_kind="pod",namespace="shop",pod="cart-0",unit="",role="client""#;
+        has(&format!(r#"dnsprobe_lost_queries_total{{{cart},cause="conntrack-clash"}} 1"#));
+        has(&format!(r#"dnsprobe_near_misses_total{{{cart},cause="conntrack-clash-resolved"}} 2"#));
+        has(r#"dnsprobe_hook_info{hook="send",state="attached",mechanism="fentry"} 1"#);
+        has(r#"dnsprobe_udp_errors_total{family="ipv4",event="no_port"} 4"#);
+        has("dnsprobe_complete 1");
+        assert!(text.contains("dnsprobe_server_queries_total{"));
+        assert!(!text.contains("dnsprobe_conntrack_entries "), "what is not known has no series");
+        assert!(!page(Format::Text, false).contains("dnsprobe_server_queries"));
+    }
+
+    #[test]
+    fn no_series_comes_twice_and_families_are_together() {
+        for format in [Format::Text, Format::OpenMetrics] {
+            let text = page(format, true);
+            let series: Vec<&str> = text
+                .lines()
+                .filter(|line| !line.starts_with('#'))
+                .filter_map(|line| line.rsplit_once(' ').map(|(series, _)| series))
+                .collect();
+            let unique: HashSet<_> = series.iter().collect();
+            assert_eq!(unique.len(), series.len());
+            let mut types = HashMap::new();
+            for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+                *types.entry(line.to_owned()).or_insert(0) += 1;
+            }
+            assert!(types.values().all(|count| *count == 1), "{types:?}");
+        }
+    }
+
+    #[test]
+    fn every_series_has_the_labels_its_family_says() {
+        let text = page(Format::Text, true);
+        for family in Family::ALL {
+            let samples = text.lines().filter(|line| {
+                line.starts_with(&format!("{}{{", family.name()))
+                    || line.starts_with(&format!("{}_total{{", family.name()))
+            });
+            for sample in samples {
+                let names: Vec<&str> = sample
+                    .split_once('{')
+                    .unwrap()
+                    .1
+                    .split("=\"")
+                    .filter_map(|part| part.rsplit([',', '{', '"']).next())
+                    .filter(|name| !name.is_empty() && !name.contains('}'))
+                    .collect();
+                let expected: Vec<&str> = family.labels().iter().map(|l| l.as_str()).collect();
+                assert_eq!(names, expected, "{sample}");
+            }
+        }
+    }
+}

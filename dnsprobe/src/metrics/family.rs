@@ -1,0 +1,329 @@
+//! Every metric: its name, its kind, its labels and what it means. The one source of
+//! what is written and of `docs/metrics.md`.
+
+/// How a metric behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows, and starts anew with dnsprobe.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts per bucket, a sum and a count.
+    Histogram,
+    /// A gauge that is always 1 and says something by its labels.
+    Info,
+}
+
+/// What a series is told apart by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Label {
+    /// `pod`, `host`, `unattributed`, or `other` beyond the limit of owners.
+    OwnerKind,
+    /// The pod's namespace.
+    Namespace,
+    /// The pod.
+    Pod,
+    /// The host process's unit or command.
+    Unit,
+    /// `client` or `server`.
+    Role,
+    /// The address asked.
+    Server,
+    /// Response code.
+    Rcode,
+    /// A cause of `docs/causes.md`.
+    Cause,
+    /// A hook role of `docs/hooks.md`.
+    Hook,
+    /// The mechanism in force.
+    Mechanism,
+    /// How a hook stands.
+    State,
+    /// What the kernel counted.
+    Event,
+    /// `ipv4` or `ipv6`.
+    Family,
+    /// dnsprobe's version.
+    Version,
+    /// Upper bound of a bucket.
+    Le,
+}
+
+impl Label {
+    /// Its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OwnerKind => "owner_kind",
+            Self::Namespace => "namespace",
+            Self::Pod => "pod",
+            Self::Unit => "unit",
+            Self::Role => "role",
+            Self::Server => "server",
+            Self::Rcode => "rcode",
+            Self::Cause => "cause",
+            Self::Hook => "hook",
+            Self::Mechanism => "mechanism",
+            Self::State => "state",
+            Self::Event => "event",
+            Self::Family => "family",
+            Self::Version => "version",
+            Self::Le => "le",
+        }
+    }
+}
+
+/// A metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Queries.
+    Queries,
+    /// Answers by response code.
+    Answers,
+    /// Lost queries by cause.
+    LostQueries,
+    /// Near misses by cause.
+    NearMisses,
+    /// Queries not followed to their end.
+    NotFollowed,
+    /// Queries in flight.
+    InFlight,
+    /// How long answers took.
+    Latency,
+    /// How long packets waited to be read.
+    ReadDelay,
+    /// Queries by the server asked.
+    ServerQueries,
+    /// Answered ones.
+    ServerAnswers,
+    /// Lost ones.
+    ServerLostQueries,
+    /// Owners beyond the limit.
+    OwnersOverLimit,
+    /// Entries of conntrack.
+    ConntrackEntries,
+    /// How many there may be.
+    ConntrackEntriesLimit,
+    /// What conntrack counted.
+    ConntrackEvents,
+    /// What the backlog dropped.
+    BacklogDrops,
+    /// How often softirq work ran out of time.
+    BacklogSqueezes,
+    /// What UDP counted.
+    UdpErrors,
+    /// How the hooks stand.
+    HookState,
+    /// Whether everything was seen.
+    Complete,
+    /// Events lost to a full ring buffer.
+    LostEvents,
+    /// Program runs the kernel skipped.
+    MissedRuns,
+    /// Queries that found the table of queries in flight full.
+    InFlightFull,
+    /// Transactions that found the table of aggregates full.
+    StatsFull,
+    /// TCP messages that could not be read.
+    TcpUnread,
+    /// Verdicts that were not printed.
+    VerdictsNotPrinted,
+    /// When the counters were read.
+    ReadingTime,
+    /// The build.
+    BuildInfo,
+    /// Processor time of dnsprobe.
+    ProcessCpu,
+    /// Its memory.
+    ProcessMemory,
+    /// When it started.
+    ProcessStart,
+}
+
+use Label::{
+    Cause, Event, Family as Ip, Hook, Mechanism, Namespace, OwnerKind, Pod, Rcode, Role, Server,
+    State, Unit, Version,
+};
+
+const OWNER: &[Label] = &[OwnerKind, Namespace, Pod, Unit, Role];
+
+impl Family {
+    /// Every metric, in the order they are written.
+    pub const ALL: [Self; 31] = [
+        Self::Queries,
+        Self::Answers,
+        Self::LostQueries,
+        Self::NearMisses,
+        Self::NotFollowed,
+        Self::InFlight,
+        Self::Latency,
+        Self::ReadDelay,
+        Self::ServerQueries,
+        Self::ServerAnswers,
+        Self::ServerLostQueries,
+        Self::OwnersOverLimit,
+        Self::ConntrackEntries,
+        Self::ConntrackEntriesLimit,
+        Self::ConntrackEvents,
+        Self::BacklogDrops,
+        Self::BacklogSqueezes,
+        Self::UdpErrors,
+        Self::HookState,
+        Self::Complete,
+        Self::LostEvents,
+        Self::MissedRuns,
+        Self::InFlightFull,
+        Self::StatsFull,
+        Self::TcpUnread,
+        Self::VerdictsNotPrinted,
+        Self::ReadingTime,
+        Self::BuildInfo,
+        Self::ProcessCpu,
+        Self::ProcessMemory,
+        Self::ProcessStart,
+    ];
+
+    /// Its name, without what the samples of its kind add (`_total`, `_bucket`, ...).
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Queries => "dnsprobe_queries",
+            Self::Answers => "dnsprobe_answers",
+            Self::LostQueries => "dnsprobe_lost_queries",
+            Self::NearMisses => "dnsprobe_near_misses",
+            Self::NotFollowed => "dnsprobe_not_followed_queries",
+            Self::InFlight => "dnsprobe_in_flight_queries",
+            Self::Latency => "dnsprobe_latency_seconds",
+            Self::ReadDelay => "dnsprobe_read_delay_seconds",
+            Self::ServerQueries => "dnsprobe_server_queries",
+            Self::ServerAnswers => "dnsprobe_server_answers",
+            Self::ServerLostQueries => "dnsprobe_server_lost_queries",
+            Self::OwnersOverLimit => "dnsprobe_owners_over_limit",
+            Self::ConntrackEntries => "dnsprobe_conntrack_entries",
+            Self::ConntrackEntriesLimit => "dnsprobe_conntrack_entries_limit",
+            Self::ConntrackEvents => "dnsprobe_conntrack_events",
+            Self::BacklogDrops => "dnsprobe_backlog_dropped_packets",
+            Self::BacklogSqueezes => "dnsprobe_backlog_squeezes",
+            Self::UdpErrors => "dnsprobe_udp_errors",
+            Self::HookState => "dnsprobe_hook_info",
+            Self::Complete => "dnsprobe_complete",
+            Self::LostEvents => "dnsprobe_lost_events",
+            Self::MissedRuns => "dnsprobe_missed_program_runs",
+            Self::InFlightFull => "dnsprobe_in_flight_full",
+            Self::StatsFull => "dnsprobe_aggregates_full",
+            Self::TcpUnread => "dnsprobe_unread_tcp_messages",
+            Self::VerdictsNotPrinted => "dnsprobe_verdicts_not_printed",
+            Self::ReadingTime => "dnsprobe_reading_timestamp_seconds",
+            Self::BuildInfo => "dnsprobe_build_info",
+            Self::ProcessCpu => "process_cpu_seconds",
+            Self::ProcessMemory => "process_resident_memory_bytes",
+            Self::ProcessStart => "process_start_time_seconds",
+        }
+    }
+
+    /// How it behaves.
+    #[must_use]
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::Latency | Self::ReadDelay => Kind::Histogram,
+            Self::HookState | Self::BuildInfo => Kind::Info,
+            Self::InFlight
+            | Self::OwnersOverLimit
+            | Self::ConntrackEntries
+            | Self::ConntrackEntriesLimit
+            | Self::Complete
+            | Self::ReadingTime
+            | Self::ProcessMemory
+            | Self::ProcessStart => Kind::Gauge,
+            _ => Kind::Counter,
+        }
+    }
+
+    /// What its series are told apart by.
+    #[must_use]
+    pub const fn labels(self) -> &'static [Label] {
+        match self {
+            Self::Queries
+            | Self::NotFollowed
+            | Self::InFlight
+            | Self::Latency
+            | Self::ReadDelay => OWNER,
+            Self::Answers => &[OwnerKind, Namespace, Pod, Unit, Role, Rcode],
+            Self::LostQueries | Self::NearMisses => &[OwnerKind, Namespace, Pod, Unit, Role, Cause],
+            Self::ServerQueries | Self::ServerAnswers | Self::ServerLostQueries => {
+                &[OwnerKind, Namespace, Pod, Unit, Role, Server]
+            }
+            Self::ConntrackEvents => &[Event],
+            Self::UdpErrors => &[Ip, Event],
+            Self::HookState => &[Hook, State, Mechanism],
+            Self::BuildInfo => &[Version],
+            _ => &[],
+        }
+    }
+
+    /// What it means.
+    #[must_use]
+    pub const fn help(self) -> &'static str {
+        match self {
+            Self::Queries => "DNS queries sent (role client) or received (role server).",
+            Self::Answers => "Answered DNS queries by response code.",
+            Self::LostQueries => "Lost DNS queries by proven cause; unexplained is one of them.",
+            Self::NearMisses => "Events that nearly lost a query, by cause.",
+            Self::NotFollowed => {
+                "Queries whose end is nobody's loss or that did not fit into a table."
+            }
+            Self::InFlight => "Queries neither answered nor decided yet.",
+            Self::Latency => {
+                "Client: query sent to answer read. Server: query queued to answer sent."
+            }
+            Self::ReadDelay => "Part of the latency spent in the receive queue of the socket.",
+            Self::ServerQueries => "Queries by the address asked, of the servers told apart.",
+            Self::ServerAnswers => "Answered queries by the address asked.",
+            Self::ServerLostQueries => "Lost queries by the address asked.",
+            Self::OwnersOverLimit => "Owners and roles that are summed up as owner_kind other.",
+            Self::ConntrackEntries => "Entries in the connection tracking table.",
+            Self::ConntrackEntriesLimit => "How many entries the table may hold.",
+            Self::ConntrackEvents => {
+                "What connection tracking counted, all protocols, since the kernel started."
+            }
+            Self::BacklogDrops => "Packets dropped at full processor backlogs.",
+            Self::BacklogSqueezes => "Times that packets were left when softirq time was over.",
+            Self::UdpErrors => "What the kernel counted as UDP errors, all ports.",
+            Self::HookState => "How each hook stands: attached, not-needed or missing.",
+            Self::Complete => "1 when everything that happened was seen, else 0.",
+            Self::LostEvents => "Events lost to a full ring buffer.",
+            Self::MissedRuns => "Runs of kernel programs that the kernel skipped.",
+            Self::InFlightFull => "Queries not followed because their table was full.",
+            Self::StatsFull => "Transactions not counted because their table was full.",
+            Self::TcpUnread => "DNS messages over TCP that could not be read.",
+            Self::VerdictsNotPrinted => "Verdicts beyond the rate at which they are printed.",
+            Self::ReadingTime => "When the counters were read last, Unix time.",
+            Self::BuildInfo => "The running dnsprobe.",
+            Self::ProcessCpu => "Processor time spent by dnsprobe in user space and system calls.",
+            Self::ProcessMemory => "Resident memory of dnsprobe, with its kernel tables.",
+            Self::ProcessStart => "When dnsprobe started, Unix time.",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_follow_the_conventions() {
+        let names: HashSet<_> = Family::ALL.iter().map(|family| family.name()).collect();
+        assert_eq!(names.len(), Family::ALL.len());
+        for family in Family::ALL {
+            let name = family.name();
+            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");
+            assert!(!name.ends_with("_total"), "{name}: the writer adds that");
+            assert!(family.help().ends_with('.'), "{name}");
+            if family.kind() == Kind::Info {
+                assert!(name.ends_with("_info"), "{name}");
+            }
+        }
+    }
+}

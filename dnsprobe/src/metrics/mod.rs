@@ -1,0 +1,15 @@
+//! Metrics: what there is ([`Family`]), whose series are told apart ([`Owners`]), and
+//! how they are written ([`Page`]). Asks nobody anything: everything comes in as
+//! [`Scrape`].
+
+mod collect;
+mod family;
+mod owners;
+mod page;
+mod reference;
+
+pub use collect::{OwnCost, Scrape, collect};
+pub use family::{Family, Kind, Label};
+pub use owners::Owners;
+pub use page::{Format, Page};
+pub use reference::reference;

@@ -1,0 +1,160 @@
+//! Which owners have series of their own. The first so many do, until they are gone;
+//! all others are summed up, so that a storm of pods is no storm of series.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use dnsprobe_common::flow::Role;
+
+use crate::{
+    engine::Cause,
+    identity::Owner,
+    stats::{Buckets, Counts, PodCounts},
+};
+
+/// Who has series, and what the others add up to.
+#[derive(Debug, Default)]
+pub struct Owners {
+    own: HashMap<(Arc<Owner>, Role), ()>,
+    /// What each of the others had at the last reading.
+    others: HashMap<(Arc<Owner>, Role), Sums>,
+    /// What came to them since the start: only grows, also when one of them goes.
+    rest: [Sums; 2],
+}
+
+/// Sums of one owner, or of several.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sums {
+    pub(super) queries: u64,
+    pub(super) not_followed: u64,
+    /// Now, not since the start.
+    pub(super) in_flight: u64,
+    pub(super) rcodes: BTreeMap<String, u64>,
+    pub(super) lost: BTreeMap<Cause, u64>,
+    pub(super) near_misses: BTreeMap<Cause, u64>,
+    pub(super) latency: Buckets,
+    pub(super) read_delay: Buckets,
+}
+
+impl Owners {
+    /// Takes in a reading: the rows that have series of their own.
+    pub(super) fn sort<'a>(&mut self, rows: &'a [PodCounts], limit: usize) -> Vec<&'a PodCounts> {
+        let key = |row: &PodCounts| (Arc::clone(&row.owner), row.role);
+        let present: HashMap<_, ()> = rows.iter().map(|row| (key(row), ())).collect();
+        self.own.retain(|owner, ()| present.contains_key(owner));
+        self.others.retain(|owner, _| present.contains_key(owner));
+        for rest in &mut self.rest {
+            rest.in_flight = 0;
+        }
+        let mut own = Vec::with_capacity(rows.len().min(limit));
+        for row in rows {
+            let key = key(row);
+            let is_new = !self.own.contains_key(&key) && !self.others.contains_key(&key);
+            if is_new && self.own.len() < limit {
+                self.own.insert(key.clone(), ());
+            }
+            if self.own.contains_key(&key) {
+                own.push(row);
+                continue;
+            }
+            let now = Sums::of(row);
+            let before = self.others.insert(key, now.clone()).unwrap_or_default();
+            self.rest[row.role as usize].grow(&now, &before);
+        }
+        own
+    }
+
+    /// How many have none.
+    pub(super) fn over_limit(&self) -> usize {
+        self.others.len()
+    }
+
+    /// What those add up to in a role.
+    pub(super) fn rest(&self, role: Role) -> &Sums {
+        &self.rest[role as usize]
+    }
+}
+
+impl Sums {
+    pub(super) fn of(row: &PodCounts) -> Self {
+        let Counts { queries, not_followed, in_flight, rcodes, lost, near_misses, .. } = &row.total;
+        Self {
+            queries: *queries,
+            not_followed: *not_followed,
+            in_flight: *in_flight,
+            rcodes: rcodes.iter().map(|(rcode, count)| (rcode.to_string(), *count)).collect(),
+            lost: lost.clone(),
+            near_misses: near_misses.clone(),
+            latency: row.latency.clone(),
+            read_delay: row.read_delay.clone(),
+        }
+    }
+
+    fn grow(&mut self, now: &Self, before: &Self) {
+        self.queries += now.queries.saturating_sub(before.queries);
+        self.not_followed += now.not_followed.saturating_sub(before.not_followed);
+        self.in_flight += now.in_flight;
+        grow(&mut self.rcodes, &now.rcodes, &before.rcodes);
+        grow(&mut self.lost, &now.lost, &before.lost);
+        grow(&mut self.near_misses, &now.near_misses, &before.near_misses);
+        self.latency.merge(&now.latency.since(&before.latency));
+        self.read_delay.merge(&now.read_delay.since(&before.read_delay));
+    }
+}
+
+fn grow<K: Ord + Clone>(
+    sums: &mut BTreeMap<K, u64>,
+    now: &BTreeMap<K, u64>,
+    before: &BTreeMap<K, u64>,
+) {
+    for (key, count) in now {
+        let grown = count.saturating_sub(before.get(key).copied().unwrap_or(0));
+        *sums.entry(key.clone()).or_default() += grown;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(pod: &str, queries: u64) -> PodCounts {
+        PodCounts {
+            owner: Arc::new(Owner::Pod {
+                namespace: Some("shop".into()),
+                pod: Some(pod.into()),
+                container: None,
+                uid: pod.into(),
+                details: crate::identity::PodDetails::default(),
+            }),
+            role: Role::Client,
+            window: Counts::default(),
+            total: Counts { queries, in_flight: 1, ..Counts::default() },
+            latency: Buckets::default(),
+            read_delay: Buckets::default(),
+            servers: Vec::new(),
+        }
+    }
+
+    fn names(rows: &[&PodCounts]) -> Vec<String> {
+        rows.iter().map(|row| row.owner.to_string()).collect()
+    }
+
+    #[test]
+    fn the_first_keep_their_series_and_the_rest_only_grows() {
+        let mut owners = Owners::default();
+        let sorted = names(&owners.sort(&[row("a", 1), row("b", 2), row("c", 10)], 2));
+        assert_eq!(sorted, ["shop/a", "shop/b"]);
+        assert_eq!((owners.rest(Role::Client).queries, owners.over_limit()), (10, 1));
+        // One of the first is gone: who was summed up stays so, a new one takes over.
+        let sorted = names(&owners.sort(&[row("b", 2), row("c", 15), row("d", 4)], 2));
+        assert_eq!(sorted, ["shop/b", "shop/d"]);
+        let rest = owners.rest(Role::Client);
+        assert_eq!((rest.queries, rest.in_flight), (15, 1));
+        // And when it goes too, what it asked stays.
+        owners.sort(&[row("b", 2)], 2);
+        let rest = owners.rest(Role::Client);
+        assert_eq!((rest.queries, rest.in_flight, owners.over_limit()), (15, 0, 0));
+    }
+}

@@ -1,0 +1,57 @@
+//! The page `docs/metrics.md`.
+
+use std::fmt::Write as _;
+
+use super::family::{Family, Kind};
+use crate::stats::BOUNDS_SECONDS;
+
+/// Every metric, from the table that they are written from.
+#[must_use]
+pub fn reference() -> String {
+    let mut text = String::from(
+        "# Metrics\n\nMade by `cargo xtask docs`. `dnsprobe serve` shows them at `/metrics`, in \
+         Prometheus' text format or, to who asks for it, as OpenMetrics.\n\n\
+         | metric | kind | labels | meaning |\n|---|---|---|---|\n",
+    );
+    for family in Family::ALL {
+        let (suffix, kind) = match family.kind() {
+            Kind::Counter => ("_total", "counter"),
+            Kind::Gauge => ("", "gauge"),
+            Kind::Info => ("", "gauge, always 1"),
+            Kind::Histogram => ("", "histogram"),
+        };
+        let labels: Vec<String> =
+            family.labels().iter().map(|label| format!("`{}`", label.as_str())).collect();
+        let labels = if labels.is_empty() { "–".to_owned() } else { labels.join(", ") };
+        let _ = writeln!(
+            text,
+            "| `{}{suffix}` | {kind} | {labels} | {} |",
+            family.name(),
+            family.help()
+        );
+    }
+    let bounds: Vec<String> = BOUNDS_SECONDS.iter().map(ToString::to_string).collect();
+    let _ = write!(
+        text,
+        "\nBuckets end at {} seconds; one more has no end. The kernel's own buckets are at most \
+         3.1 % wide: a value that close below a bound may be counted above it, never the other way \
+         round.\n\n\
+         ## Labels\n\n\
+         - `owner_kind`: `pod`, `container` (one outside any pod; `unit` is its name), `host` (a process outside both), `unattributed`, or `other`: \
+         the sum of all owners beyond `--max-owners`. Those keep being summed up, so that no \
+         counter goes back.\n\
+         - `namespace`, `pod`: of a pod. While its name is unknown, `pod` is its UID.\n\
+         - `unit`: of a host process its systemd unit or command; of what is unattributed the \
+         reason.\n\
+         - `role`: `client` asks, `server` answers.\n\
+         - `server`: the address and port that was asked. At most 16 per owner; \
+         `--no-servers` leaves these metrics out.\n\
+         - `cause`: see [causes.md](causes.md). `hook`: see [hooks.md](hooks.md).\n\n\
+         Names that were asked for are never labels. For each owner and role\n\n    \
+         dnsprobe_queries_total = answers + lost + not followed + in flight\n\n\
+         holds in every scrape. Counters start at zero with dnsprobe; those of connection \
+         tracking, backlog and UDP are the kernel's own.\n",
+        bounds.join(", ")
+    );
+    text
+}

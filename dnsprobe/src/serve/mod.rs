@@ -1,0 +1,12 @@
+//! What a daemon publishes over HTTP: metrics, health, the last reading and the last
+//! verdicts, and a page for people. Nothing here waits for a client: what is published
+//! is put down, and whoever asks takes it from there.
+
+mod address;
+mod http;
+mod page;
+mod published;
+
+pub use address::{AddressError, check_address};
+pub use http::{Server, bind};
+pub use published::{Options, Published, Shared};

@@ -1,0 +1,183 @@
+//! What there is to be read at this moment.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    engine::Verdict,
+    kernel::{Counters, RoleReport},
+    metrics::{Format, OwnCost, Owners, Scrape, collect},
+    stats::Snapshot,
+};
+
+/// Verdicts that are kept.
+const RECENT: usize = 100;
+
+/// What is published, and how much of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Time between two readings.
+    pub interval: Duration,
+    /// Owners and roles that have metrics of their own, at most.
+    pub max_owners: usize,
+    /// Whether metrics tell an owner's servers apart.
+    pub servers: bool,
+}
+
+/// The last of everything.
+#[derive(Debug)]
+pub struct Published {
+    options: Options,
+    hooks: Vec<RoleReport>,
+    /// The last reading, the one before, and when the last was made.
+    last: Option<Reading>,
+    before: Option<Arc<Snapshot>>,
+    verdicts: VecDeque<Verdict>,
+    verdicts_not_printed: u64,
+    owners: Owners,
+}
+
+#[derive(Debug)]
+struct Reading {
+    snapshot: Arc<Snapshot>,
+    at: Instant,
+}
+
+/// [`Published`], for everybody.
+#[derive(Clone, Debug)]
+pub struct Shared(Arc<Mutex<Published>>);
+
+impl Shared {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self(Arc::new(Mutex::new(Published {
+            options,
+            hooks: Vec::new(),
+            last: None,
+            before: None,
+            verdicts: VecDeque::new(),
+            verdicts_not_printed: 0,
+            owners: Owners::default(),
+        })))
+    }
+
+    /// For as short as possible.
+    pub fn lock(&self) -> MutexGuard<'_, Published> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Published {
+    /// Everything is attached, in this way.
+    pub fn watching(&mut self, hooks: &[RoleReport]) {
+        self.hooks = hooks.to_vec();
+    }
+
+    /// The counters were read.
+    pub fn reading(&mut self, snapshot: &Snapshot) {
+        let reading = Reading { snapshot: Arc::new(snapshot.clone()), at: Instant::now() };
+        self.before = self.last.replace(reading).map(|reading| reading.snapshot);
+    }
+
+    /// Something was decided; `printed`: whether it was passed on.
+    pub fn verdict(&mut self, verdict: &Verdict, printed: bool) {
+        self.verdicts_not_printed += u64::from(!printed);
+        if self.verdicts.len() == RECENT {
+            self.verdicts.pop_front();
+        }
+        self.verdicts.push_back(verdict.clone());
+    }
+
+    /// Why what is here is of no use: not yet, or not any more.
+    ///
+    /// # Errors
+    /// With the reason, when that is so.
+    pub fn ready(&self) -> Result<(), String> {
+        /// Readings that may fail to come.
+        const PATIENCE: u32 = 3;
+        let Some(last) = &self.last else {
+            return Err("the counters have not been read yet".to_owned());
+        };
+        let (age, limit) = (last.at.elapsed(), self.options.interval * PATIENCE);
+        if age > limit.max(Duration::from_secs(5)) {
+            return Err(format!("the last reading is {:.0} s old", age.as_secs_f64()));
+        }
+        Ok(())
+    }
+
+    /// The page of metrics; nothing before the first reading.
+    pub fn metrics(&mut self, format: Format, counters: &Counters, own: OwnCost) -> Option<String> {
+        let snapshot = Arc::clone(self.snapshot()?);
+        let scrape = Scrape {
+            snapshot: &snapshot,
+            counters,
+            hooks: &self.hooks,
+            max_owners: self.options.max_owners,
+            servers: self.options.servers,
+            verdicts_not_printed: self.verdicts_not_printed,
+            own,
+        };
+        Some(collect(&scrape, &mut self.owners, format))
+    }
+
+    /// The last reading.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<&Arc<Snapshot>> {
+        self.last.as_ref().map(|reading| &reading.snapshot)
+    }
+
+    /// The one before.
+    #[must_use]
+    pub fn before(&self) -> Option<&Arc<Snapshot>> {
+        self.before.as_ref()
+    }
+
+    /// How the hooks stand.
+    #[must_use]
+    pub fn hooks(&self) -> &[RoleReport] {
+        &self.hooks
+    }
+
+    /// The last verdicts, latest first.
+    pub fn verdicts(&self) -> impl Iterator<Item = &Verdict> {
+        self.verdicts.iter().rev()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::testing::{clash, snapshot};
+
+    const OPTIONS: Options =
+        Options { interval: Duration::from_secs(5), max_owners: 10, servers: true };
+
+    #[test]
+    fn it_is_ready_with_the_first_reading() {
+        let shared = Shared::new(OPTIONS);
+        let mut published = shared.lock();
+        assert!(published.ready().unwrap_err().contains("not been read yet"));
+        let metrics = |published: &mut Published| {
+            published.metrics(Format::Text, &Counters::default(), OwnCost::default())
+        };
+        assert_eq!(metrics(&mut published), None);
+        published.reading(&snapshot());
+        assert_eq!(published.ready(), Ok(()));
+        assert!(metrics(&mut published).unwrap().contains("dnsprobe_queries_total"));
+    }
+
+    #[test]
+    fn the_last_verdicts_are_kept_and_the_others_only_counted() {
+        let shared = Shared::new(OPTIONS);
+        let mut published = shared.lock();
+        for number in 0..RECENT + 5 {
+            published.verdict(&clash(), number < 3);
+        }
+        assert_eq!(published.verdicts().count(), RECENT);
+        assert_eq!(published.verdicts_not_printed, RECENT as u64 + 2);
+    }
+}
