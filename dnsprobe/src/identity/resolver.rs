@@ -74,7 +74,6 @@ impl Identity {
         let now = Instant::now();
         self.cgroups.learn(cgroup, path);
         self.names.take_new();
-        let placement = Placement::of(path);
         match Placement::of(path) {
             Placement::Pod { uid, container: Some(id) } if self.may_read_early(now) => {
                 self.names.look_up_in_pod(&uid, &id, now);
