@@ -27,7 +27,7 @@ impl NewCgroup {
         let (id, rest) = record.split_first_chunk()?;
         let (len, path) = rest.split_first_chunk()?;
         let len = usize::try_from(u64::from_ne_bytes(*len)).ok()?;
-        if len < 2 || len >= PATH_BYTES {
+        if !(2..PATH_BYTES).contains(&len) {
             return None;
         }
         Some((u64::from_ne_bytes(*id), path.get(..len - 1)?))

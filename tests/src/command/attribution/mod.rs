@@ -51,6 +51,7 @@ const GROWN_KIB: i64 = 4 * 1024;
 
 /// Run every check; exit code 1 when a bar is missed.
 pub fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
+    allow_many_files()?;
     programs.warm_up()?;
     warm_up_tools();
     let specs: Vec<Spec> =
@@ -64,6 +65,17 @@ pub fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
     }
     print!("{report}");
     Ok(if report.right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Every client has three pipes.
+fn allow_many_files() -> Result<()> {
+    const FILES: libc::rlim_t = 16_384;
+    let limit = libc::rlimit { rlim_cur: FILES, rlim_max: FILES };
+    // SAFETY: `limit` is of the type that the call reads, and outlives it.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } != 0 {
+        return Err(std::io::Error::last_os_error()).context("cannot have many files open");
+    }
+    Ok(())
 }
 
 /// See [`Programs::warm_up`].
