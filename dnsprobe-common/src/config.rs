@@ -52,6 +52,8 @@ pub struct Offsets {
     pub sock_rcvbuf: u32,
     pub sock_rmem_alloc: u32,
     pub cgroup_kn: u32,
+    pub cgroup_root: u32,
+    pub cgroup_root_hierarchy_id: u32,
     pub kernfs_node_id: u32,
     pub nf_conn_status: u32,
     pub nf_conn_tuplehash: u32,

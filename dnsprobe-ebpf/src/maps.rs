@@ -20,6 +20,11 @@ use crate::ipvs::Connection;
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 
+/// Cgroups as they are made; some hundreds wait in it. Apart from [`EVENTS`], so
+/// that a flood of them loses no failure.
+#[map]
+pub(crate) static CGROUPS: RingBuf = RingBuf::with_byte_size(1 << 18, 0);
+
 /// The latest queries with their questions, when kept at all.
 #[map]
 pub(crate) static SENT: LruHashMap<QueryKey, Sent> = LruHashMap::with_max_entries(16_384, 0);

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use dnsprobe_tests::client::{pair, preempt, query, resolver, spray, steady, tcp};
-use dnsprobe_tests::command::{bench, clean, demo, load, native, run};
+use dnsprobe_tests::client::{keyed, pair, preempt, query, resolver, spray, steady, tcp};
+use dnsprobe_tests::command::{attribution, bench, clean, demo, load, native, run};
 use dnsprobe_tests::lab::{Programs, hold, respond};
 
 /// A mini node with real faults, for testing dnsprobe.
@@ -43,6 +43,8 @@ enum Command {
     /// Ask for long at an even rate while nothing is wrong: dnsprobe must find
     /// nothing.
     Clean(clean::Args),
+    /// Compare whom dnsprobe holds every query for with who asked it.
+    Attribution(attribution::Args),
     /// Measure what watching costs, by the machine's own clock.
     Bench(bench::Args),
     /// Ask a real server faster and faster, without and with dnsprobe.
@@ -66,6 +68,8 @@ enum ClientCommand {
     Steady(steady::Args),
     /// Queries over TCP.
     Tcp(tcp::Args),
+    /// Queries whose names say who asks.
+    Keyed(keyed::Args),
     /// Two threads, of which one takes the processor from the other.
     Preempt(preempt::Args),
     /// One datagram to each of many ports.
@@ -81,6 +85,7 @@ fn main() -> Result<ExitCode> {
         Command::Run(args) => return run::run(&args, &programs),
         Command::Demo => return demo::run(&programs),
         Command::Clean(args) => return clean::run(&args, &programs),
+        Command::Attribution(args) => return attribution::run(&args, &programs),
         Command::Bench(args) => return bench::run(&args, &programs),
         Command::Load(args) => return load::run(&args, &programs),
         Command::Native => return native::run(&programs),
@@ -88,6 +93,7 @@ fn main() -> Result<ExitCode> {
         Command::Client(ClientCommand::Pair(args)) => print(&pair::run(&args)?)?,
         Command::Client(ClientCommand::Steady(args)) => print(&steady::run(&args)?)?,
         Command::Client(ClientCommand::Tcp(args)) => print(&tcp::run(&args)?)?,
+        Command::Client(ClientCommand::Keyed(args)) => print(&keyed::run(&args)?)?,
         Command::Client(ClientCommand::Preempt(args)) => print(&preempt::run(&args)?)?,
         Command::Client(ClientCommand::Spray(args)) => print(&spray::run(&args)?)?,
         Command::Hold(args) => hold::run(&args)?,

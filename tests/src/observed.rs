@@ -47,6 +47,12 @@ pub struct Row {
 pub struct Owner {
     /// `namespace/name`, `host/unit` or `unattributed`.
     pub label: String,
+    /// Id of a pod's container.
+    #[serde(default)]
+    pub container: Option<String>,
+    /// Its name.
+    #[serde(default)]
+    pub container_name: Option<String>,
 }
 
 /// What became of a number of queries.

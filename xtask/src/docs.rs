@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use clap::CommandFactory;
 
 use crate::workspace::Workspace;
-use crate::{Cli, accuracy, bench, build, evidence, shell};
+use crate::{Cli, accuracy, attribution, bench, build, evidence, shell};
 
 /// Where a page's text comes from.
 #[derive(Debug, Clone, Copy)]
@@ -21,12 +21,15 @@ enum Source {
     Accuracy,
     /// The committed data of the last whole `cargo xtask evidence`.
     Evidence,
+    /// The committed data of the last whole `cargo xtask attribution`.
+    Attribution,
     /// The committed data of the last whole `cargo xtask bench`.
     Performance,
 }
 
 const PAGES: &[(&str, Source)] = &[
     ("docs/accuracy.md", Source::Accuracy),
+    ("docs/attribution.md", Source::Attribution),
     ("docs/causes.md", Source::Dnsprobe("causes")),
     ("docs/cli.md", Source::Dnsprobe("cli")),
     ("docs/evidence.md", Source::Evidence),
@@ -77,10 +80,12 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
 /// table of measurements.
 fn pages(workspace: &Workspace) -> impl Iterator<Item = &'static (&'static str, Source)> {
     let accuracy = accuracy::has_data(workspace);
+    let attribution = attribution::has_data(workspace);
     let performance = bench::has_data(workspace);
     let evidence = evidence::has_data(workspace);
     PAGES.iter().filter(move |(_, source)| match source {
         Source::Accuracy => accuracy,
+        Source::Attribution => attribution,
         Source::Performance => performance,
         Source::Evidence => evidence,
         Source::Xtask | Source::Dnsprobe(_) => true,
@@ -106,6 +111,7 @@ impl Source {
         match self {
             Self::Accuracy => accuracy::committed_page(workspace),
             Self::Evidence => evidence::committed_page(workspace),
+            Self::Attribution => attribution::committed_page(workspace),
             Self::Performance => bench::committed_page(workspace),
             Self::Xtask => Ok(xtask_page(&Cli::command())),
             Self::Dnsprobe(page) => shell::output(
@@ -163,9 +169,18 @@ mod tests {
     #[test]
     fn every_verb_is_on_the_page() {
         let page = xtask_page(&Cli::command());
-        for verb in
-            ["setup", "build", "vm", "demo", "test", "accuracy", "bench", "evidence", "docs"]
-        {
+        for verb in [
+            "setup",
+            "build",
+            "vm",
+            "demo",
+            "test",
+            "accuracy",
+            "attribution",
+            "bench",
+            "evidence",
+            "docs",
+        ] {
             assert!(page.contains(&format!("\n## {verb}\n")), "{verb}");
             assert!(page.contains(&format!("Usage: cargo xtask {verb}")), "{verb}");
         }

@@ -5,6 +5,7 @@
 //! from the kernel programs which xtask compiles.
 
 mod accuracy;
+mod attribution;
 mod bench;
 mod build;
 mod demo;
@@ -46,6 +47,7 @@ enum Verb {
     Demo(demo::Args),
     Test(test::Args),
     Accuracy(accuracy::Args),
+    Attribution(attribution::Args),
     Bench(bench::Args),
     Evidence(evidence::Args),
     Docs(docs::Args),
@@ -68,6 +70,7 @@ fn run(verb: &Verb) -> Result<ExitCode> {
         Verb::Demo(args) => demo::run(args, &workspace),
         Verb::Test(args) => test::run(args, &workspace),
         Verb::Accuracy(args) => accuracy::run(args, &workspace),
+        Verb::Attribution(args) => attribution::run(args, &workspace),
         Verb::Bench(args) => bench::run(args, &workspace),
         Verb::Evidence(args) => evidence::run(args, &workspace),
         Verb::Docs(args) => docs::run(args, &workspace),

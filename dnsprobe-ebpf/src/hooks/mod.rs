@@ -4,6 +4,7 @@
 mod __icmp_send;
 mod __nf_conntrack_confirm;
 mod __udp_enqueue_schedule_skb;
+mod cgroup_mkdir;
 mod early_drop;
 mod icmp6_send;
 mod inet_sock_set_state;

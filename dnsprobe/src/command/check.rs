@@ -4,17 +4,16 @@ use std::{
     collections::{BTreeSet, HashMap},
     io::{self, Write},
     net::IpAddr,
-    path::PathBuf,
     sync::Arc,
 };
 
 use anyhow::{bail, ensure};
 use clap::Args;
 
-use super::{EXIT_FOUND, EXIT_OK, Format};
+use super::{EXIT_FOUND, EXIT_OK, Format, NodePlaces};
 use crate::{
     dns::resolv_conf::{MAX_BYTES, ResolvConf},
-    identity::{Identity, IdentityOptions, Owner, RunningContainer},
+    identity::{Identity, Owner, RunningContainer},
     kernel::{self, Services, container},
     output::{Terminal, check},
     setup::{self, Container, Report, ResolvConfFile, Unread},
@@ -45,20 +44,12 @@ pub(super) struct Options {
     /// Look at this process only, in a pod or not, beside the node; repeatable.
     #[arg(long, value_name = "PID")]
     pid: Vec<u32>,
-    /// Where the kubelet keeps pod logs; names pods.
-    #[arg(long, default_value = "/var/log/pods", value_name = "DIR")]
-    log_dir: PathBuf,
-    /// Where the cgroup v2 hierarchy is mounted; found by itself if not given.
-    #[arg(long, value_name = "DIR")]
-    cgroup_root: Option<PathBuf>,
+    #[command(flatten)]
+    node: NodePlaces,
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
-    let mut identity = Identity::new(IdentityOptions {
-        log_dir: options.log_dir.clone(),
-        cgroup_root: options.cgroup_root.clone(),
-        proc_root: PathBuf::from("/proc"),
-    });
+    let mut identity = Identity::new(options.node.identity());
     let mut unread = Vec::new();
     let all = identity.containers();
     let chosen = choose(options, &all, &mut identity)?;
@@ -75,9 +66,9 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
             .map(|(source, reason)| Unread { what: source.to_string(), reason: reason.clone() }),
     );
     let mut node = kernel::node_facts(&services, &mut unread);
-    conntrack_owners(&mut node.conntrack, &all, identity.host_netns(), &mut unread);
+    conntrack_owners(options, &mut node.conntrack, &all, identity.host_netns(), &mut unread);
     let containers: Vec<Container> =
-        chosen.iter().filter_map(|running| look_at(running, &mut unread)).collect();
+        chosen.iter().filter_map(|running| look_at(options, running, &mut unread)).collect();
     let pods: BTreeSet<&Owner> = containers.iter().map(|container| &*container.owner).collect();
     let report = Report {
         pods: pods.len(),
@@ -123,11 +114,16 @@ fn choose(
 }
 
 /// `None` for a sandbox without the file, and for what could not be read.
-fn look_at(running: &RunningContainer, unread: &mut Vec<Unread>) -> Option<Container> {
+fn look_at(
+    options: &Options,
+    running: &RunningContainer,
+    unread: &mut Vec<Unread>,
+) -> Option<Container> {
     let pid = *running.pids.first()?;
+    let process = options.node.process(pid);
     // One byte more, so that a file that is too long is seen to be.
     let limit = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-    let resolv_conf = match container::read_file(pid, RESOLV_CONF, limit) {
+    let resolv_conf = match container::read_file(&process, RESOLV_CONF, limit) {
         Ok(content) => ResolvConfFile::Read(ResolvConf::parse(&content)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if running.command == SANDBOX_COMMAND {
@@ -151,14 +147,15 @@ fn look_at(running: &RunningContainer, unread: &mut Vec<Unread>) -> Option<Conta
         owner: Arc::clone(&running.owner),
         pid,
         resolv_conf,
-        library: container::library(&running.pids),
-        reachability: container::reachability(pid, &servers),
+        library: container::library(running.pids.iter().map(|pid| options.node.process(*pid))),
+        reachability: container::reachability(&process, &servers),
     })
 }
 
 /// Fills in whose the conntrack entries are, by the addresses of the pods that
 /// have a network namespace of their own.
 fn conntrack_owners(
+    options: &Options,
     conntrack: &mut setup::Conntrack,
     all: &[RunningContainer],
     host_netns: Option<u32>,
@@ -175,9 +172,8 @@ fn conntrack_owners(
     };
     let mut owners: HashMap<IpAddr, Arc<Owner>> = HashMap::new();
     for running in all.iter().filter(|running| Some(running.netns) != host_netns) {
-        for address in
-            running.pids.first().map(|pid| container::local_addresses(*pid)).into_iter().flatten()
-        {
+        let Some(pid) = running.pids.first() else { continue };
+        for address in container::local_addresses(&options.node.process(*pid)) {
             owners.insert(address, Arc::clone(&running.owner));
         }
     }

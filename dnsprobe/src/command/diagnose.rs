@@ -234,6 +234,7 @@ mod tests {
             pod: Some("cart-0".into()),
             container: None,
             uid: "u".into(),
+            details: crate::identity::PodDetails::default(),
         };
         let fits = |text: &str| text.parse::<PodName>().unwrap().fits(&cart);
         assert!(fits("cart-0") && fits("shop/cart-0"));

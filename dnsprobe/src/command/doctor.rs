@@ -5,15 +5,14 @@ use std::{
     fmt::Write as _,
     fs,
     io::{self, Write},
-    path::PathBuf,
 };
 
 use clap::Args;
 use serde::Serialize;
 
-use super::{EXIT_FOUND, EXIT_OK, Format};
+use super::{EXIT_FOUND, EXIT_OK, Format, NodePlaces};
 use crate::{
-    identity::{Identity, IdentityOptions},
+    identity::Identity,
     kernel::{self, RoleReport, RoleState, Session},
     output::json,
 };
@@ -31,12 +30,8 @@ pub(super) struct Options {
     /// Output format.
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
-    /// Where the kubelet keeps pod logs; names pods.
-    #[arg(long, default_value = "/var/log/pods", value_name = "DIR")]
-    log_dir: PathBuf,
-    /// Where the cgroup v2 hierarchy is mounted; found by itself if not given.
-    #[arg(long, value_name = "DIR")]
-    cgroup_root: Option<PathBuf>,
+    #[command(flatten)]
+    node: NodePlaces,
 }
 
 #[derive(Serialize)]
@@ -62,11 +57,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
             root_cgroup: 0,
         })?
     };
-    let identity = Identity::new(IdentityOptions {
-        log_dir: options.log_dir.clone(),
-        cgroup_root: options.cgroup_root.clone(),
-        proc_root: PathBuf::from("/proc"),
-    });
+    let identity = Identity::new(options.node.identity());
     let complete = session.roles().iter().all(|r| !matches!(r.state, RoleState::Missing { .. }));
     let report = Report {
         schema: json::SCHEMA,
@@ -75,7 +66,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
         complete,
         roles: session.roles(),
         cgroups: identity.cgroup_access().to_string(),
-        pod_names: pod_names(&options.log_dir),
+        pod_names: pod_names(&options.node.log_dir()),
     };
     let text = match options.output {
         Format::Json => serde_json::to_string(&report)? + "\n",

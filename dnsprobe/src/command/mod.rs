@@ -6,6 +6,7 @@ mod diagnose;
 mod doctor;
 mod explain;
 mod pipeline;
+mod places;
 mod playback;
 mod privileges;
 mod query;
@@ -24,8 +25,8 @@ use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use self::{places::NodePlaces, playback::Recorded};
 use crate::{kernel::SessionError, query::PlaceError, record::Limits};
-use playback::Recorded;
 
 /// Everything went as asked.
 const EXIT_OK: u8 = 0;
@@ -103,12 +104,8 @@ struct WatchOptions {
     /// UDP ports taken as DNS, up to four.
     #[arg(long, value_delimiter = ',', default_value = "53", value_name = "PORT")]
     ports: Vec<u16>,
-    /// Where the kubelet keeps pod logs; names pods.
-    #[arg(long, default_value = "/var/log/pods", value_name = "DIR")]
-    log_dir: PathBuf,
-    /// Where the cgroup v2 hierarchy is mounted; found by itself if not given.
-    #[arg(long, value_name = "DIR")]
-    cgroup_root: Option<PathBuf>,
+    #[command(flatten)]
+    node: NodePlaces,
     /// Also write what is seen into a file, for `dnsprobe replay`.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -123,7 +120,8 @@ struct WatchOptions {
 impl WatchOptions {
     /// The name of the node that is watched.
     fn node_name(&self) -> String {
-        self.replay.as_ref().map_or_else(top::node_name, |recorded| recorded.node.clone())
+        let own = || self.node.name().unwrap_or_else(|| "this node".to_owned());
+        self.replay.as_ref().map_or_else(own, |recorded| recorded.node.clone())
     }
 }
 

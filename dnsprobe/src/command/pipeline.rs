@@ -30,6 +30,8 @@ pub(super) struct Pipeline {
     window: Duration,
     /// Entries of the recording that could not be used.
     unusable: u64,
+    /// The node that all of it is of.
+    node: Option<String>,
 }
 
 /// What the last reading said besides the aggregates.
@@ -53,7 +55,13 @@ impl Pipeline {
             latest: Latest::default(),
             window: Duration::ZERO,
             unusable: 0,
+            node: None,
         }
+    }
+
+    /// The node that is watched, or was.
+    pub(super) fn is_of(&mut self, node: Option<String>) {
+        self.node = node;
     }
 
     /// Takes everything down from here on.
@@ -189,7 +197,7 @@ impl Pipeline {
                 stats_full,
                 tcp_unread,
                 missed_runs,
-                unattributed_queries: 0,
+                ..Completeness::default()
             },
         };
     }
@@ -202,7 +210,9 @@ impl Pipeline {
         let window = since.saturating_sub(self.window);
         self.window = *since;
         let time = time.unwrap_or_else(|| self.clock.timestamp(0));
-        self.stats.snapshot(time, window, *since, completeness)
+        let mut snapshot = self.stats.snapshot(time, window, *since, completeness);
+        snapshot.node.clone_from(&self.node);
+        snapshot
     }
 
     /// Takes down an entry, where anything is recorded.

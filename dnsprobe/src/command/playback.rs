@@ -112,8 +112,10 @@ impl Playback {
         let clock = Clock::new(wall, header.monotonic_ns);
         let engine = Engine::new(header.blindness.clone());
         let start_ns = header.monotonic_ns;
+        let mut pipeline = Pipeline::new(engine, header.missing.clone(), clock);
+        pipeline.is_of(Some(header.node.clone()));
         Self {
-            pipeline: Pipeline::new(engine, header.missing.clone(), clock),
+            pipeline,
             reader,
             owners: KnownOwners::new(),
             every,

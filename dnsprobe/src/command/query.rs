@@ -5,7 +5,6 @@ use std::{
     io::{self, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
-    process,
     sync::Arc,
     time::Duration,
 };
@@ -13,13 +12,13 @@ use std::{
 use anyhow::{Context, bail};
 use clap::Args;
 
-use super::{EXIT_FOUND, EXIT_OK, Format, positive_duration};
+use super::{EXIT_FOUND, EXIT_OK, Format, NodePlaces, positive_duration};
 use crate::{
     dns::{
         Name, QType,
         resolv_conf::{self, Effective, Libc, ResolvConf},
     },
-    identity::{Identity, IdentityOptions, Owner, escape, find_pod},
+    identity::{Identity, Owner, escape, find_pod},
     kernel::{Services, container},
     output::{Terminal, query as output},
     query::{self, Conclusion, Place, Target, Task},
@@ -77,12 +76,8 @@ pub(super) struct Options {
     /// Output format.
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
-    /// Where the kubelet keeps pod logs; names pods.
-    #[arg(long, default_value = "/var/log/pods", value_name = "DIR")]
-    log_dir: PathBuf,
-    /// Where the cgroup v2 hierarchy is mounted; found by itself if not given.
-    #[arg(long, value_name = "DIR")]
-    cgroup_root: Option<PathBuf>,
+    #[command(flatten)]
+    node: NodePlaces,
 }
 
 fn parse_server(text: &str) -> Result<SocketAddr, String> {
@@ -162,21 +157,17 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
 /// Finds the namespace and its configuration.
 fn whence(options: &Options) -> anyhow::Result<From> {
     if let Some(wanted) = &options.pod {
-        let mut identity = Identity::new(IdentityOptions {
-            log_dir: options.log_dir.clone(),
-            cgroup_root: options.cgroup_root.clone(),
-            proc_root: PathBuf::from("/proc"),
-        });
+        let mut identity = Identity::new(options.node.identity());
         let pods = identity.pods();
         let pod = find_pod(&pods, wanted)?;
-        return of_processes(&pod.processes, Some(Arc::clone(&pod.owner)));
+        return of_processes(options, &pod.processes, Some(Arc::clone(&pod.owner)));
     }
     let Some(netns) = &options.netns else {
-        let (place, conf) = (Place::here(), read_conf(process::id(), RESOLV_CONF));
+        let (place, conf) = (Place::here(), read_conf(Path::new(OWN_PROCESS), RESOLV_CONF));
         return Ok(From { place, owner: None, path: None, conf });
     };
     if let Ok(pid) = netns.parse() {
-        return of_processes(&[pid], None);
+        return of_processes(options, &[pid], None);
     }
     let path = PathBuf::from(netns);
     Ok(From {
@@ -189,13 +180,17 @@ fn whence(options: &Options) -> anyhow::Result<From> {
 
 /// The namespace of the first process, and the configuration of the first that
 /// has one: containers of a pod share both, but some have no files.
-fn of_processes(processes: &[u32], owner: Option<Arc<Owner>>) -> anyhow::Result<From> {
+fn of_processes(
+    options: &Options,
+    processes: &[u32],
+    owner: Option<Arc<Owner>>,
+) -> anyhow::Result<From> {
     let first = processes.first().context("the pod has no process")?;
-    let path = PathBuf::from(format!("/proc/{first}/ns/net"));
+    let path = options.node.process(*first).join("ns/net");
     let place = Place::open(&path)?;
     let mut conf = Err(io::Error::from(io::ErrorKind::NotFound));
     for process in processes {
-        conf = read_conf(*process, RESOLV_CONF);
+        conf = read_conf(&options.node.process(*process), RESOLV_CONF);
         if conf.as_ref().is_ok_and(|conf| !conf.nameservers.is_empty()) {
             break;
         }
@@ -203,11 +198,14 @@ fn of_processes(processes: &[u32], owner: Option<Arc<Owner>>) -> anyhow::Result<
     Ok(From { place, owner, path: Some(path), conf })
 }
 
+/// Our own directory in `/proc`.
+const OWN_PROCESS: &str = "/proc/self";
+
 /// A file as a process sees it.
-fn read_conf(pid: u32, file: &str) -> io::Result<ResolvConf> {
+fn read_conf(process: &Path, file: &str) -> io::Result<ResolvConf> {
     // One byte more tells that it was cut.
     let limit = resolv_conf::MAX_BYTES as u64 + 1;
-    Ok(ResolvConf::parse(&container::read_file(pid, file, limit)?))
+    Ok(ResolvConf::parse(&container::read_file(process, file, limit)?))
 }
 
 /// `ip netns` keeps files of a named namespace in `/etc/netns/NAME`
@@ -217,7 +215,7 @@ fn read_named_conf(path: &Path) -> io::Result<ResolvConf> {
         ["/run/netns", "/var/run/netns"].iter().any(|dir| path.parent() == Some(Path::new(dir)));
     let name = path.file_name().and_then(OsStr::to_str).filter(|_| named);
     let name = name.ok_or(io::ErrorKind::NotFound)?;
-    read_conf(process::id(), &format!("etc/netns/{name}/resolv.conf"))
+    read_conf(Path::new(OWN_PROCESS), &format!("etc/netns/{name}/resolv.conf"))
 }
 
 /// The servers to ask: those given, else those that the C library asks.

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 
 use super::{
-    EXIT_OK, WatchOptions,
+    EXIT_OK, NodePlaces, WatchOptions,
     watch::{self, Detail, Handler},
 };
 use crate::{
@@ -56,12 +56,8 @@ pub(super) struct Options {
     /// UDP ports taken as DNS, up to four.
     #[arg(long, value_delimiter = ',', default_value = "53", value_name = "PORT")]
     ports: Vec<u16>,
-    /// Where the kubelet keeps pod logs; names pods.
-    #[arg(long, default_value = "/var/log/pods", value_name = "DIR")]
-    log_dir: PathBuf,
-    /// Where the cgroup v2 hierarchy is mounted; found by itself if not given.
-    #[arg(long, value_name = "DIR")]
-    cgroup_root: Option<PathBuf>,
+    #[command(flatten)]
+    node: NodePlaces,
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
@@ -69,8 +65,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
         duration: options.duration,
         lost_after: options.lost_after,
         ports: options.ports.clone(),
-        log_dir: options.log_dir.clone(),
-        cgroup_root: options.cgroup_root.clone(),
+        node: options.node.clone(),
         record: Some(options.output.clone()),
         record_limits: Limits {
             part_bytes: options.max_size,

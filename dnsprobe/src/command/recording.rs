@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{WatchOptions, pipeline::Pipeline, top, watch::Detail};
+use super::{WatchOptions, pipeline::Pipeline, watch::Detail};
 use crate::{
     engine::Blindness,
     kernel::{self, NodeText, RoleState, Session, now_ns},
@@ -29,7 +29,7 @@ pub(super) fn header(
         // Two recordings of one node never begin in the same nanosecond.
         recording: Timestamp(SystemTime::now()).unix_ns(),
         part: 0,
-        node: top::node_name(),
+        node: options.node_name(),
         kernel: kernel::release(),
         wall_ns: session.clock().timestamp(monotonic_ns).unix_ns(),
         monotonic_ns,

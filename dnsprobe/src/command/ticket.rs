@@ -8,7 +8,7 @@ use dnsprobe_common::flow::Role;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::{
-    EXIT_FOUND, EXIT_OK, Format, WatchOptions,
+    EXIT_FOUND, EXIT_OK, NodePlaces, WatchOptions,
     diagnose::{self, Examination},
     playback::{self, Recorded},
     recording, replay,
@@ -72,12 +72,8 @@ pub(super) struct Options {
     /// UDP ports taken as DNS, up to four.
     #[arg(long, value_delimiter = ',', default_value = "53", value_name = "PORT")]
     ports: Vec<u16>,
-    /// Where the kubelet keeps pod logs; names pods.
-    #[arg(long, default_value = "/var/log/pods", value_name = "DIR")]
-    log_dir: PathBuf,
-    /// Where the cgroup v2 hierarchy is mounted; found by itself if not given.
-    #[arg(long, value_name = "DIR")]
-    cgroup_root: Option<PathBuf>,
+    #[command(flatten)]
+    node: NodePlaces,
 }
 
 fn parse_code(text: &str) -> Result<Code, String> {
@@ -96,12 +92,10 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
         None => {
             let file = place.scratch(RECORDING);
             let watch = WatchOptions {
-                output: Format::Table,
                 duration: Some(options.duration.unwrap_or(DURATION)),
                 lost_after: options.lost_after,
                 ports: options.ports.clone(),
-                log_dir: options.log_dir.clone(),
-                cgroup_root: options.cgroup_root.clone(),
+                node: options.node.clone(),
                 record: Some(file.clone()),
                 record_limits: recording::LIMITS,
                 replay: None,

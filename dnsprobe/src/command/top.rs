@@ -215,9 +215,3 @@ impl Handler for Json {
         Ok(out.flush()?)
     }
 }
-
-/// This machine's name, as the kernel has it.
-pub(super) fn node_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .map_or_else(|_| "this node".to_owned(), |name| name.trim().to_owned())
-}

@@ -143,7 +143,9 @@ impl Filter {
     fn fits_query(&self, owner: &Owner, query: &Query) -> bool {
         let (namespace, pod) = match owner {
             Owner::Pod { namespace, pod, .. } => (namespace.as_deref(), pod.as_deref()),
-            Owner::Host { .. } | Owner::Unattributed { .. } => (None, None),
+            Owner::Container { .. } | Owner::Host { .. } | Owner::Unattributed { .. } => {
+                (None, None)
+            }
         };
         self.pod.as_deref().is_none_or(|wanted| pod == Some(wanted))
             && self.namespace.as_deref().is_none_or(|wanted| namespace == Some(wanted))

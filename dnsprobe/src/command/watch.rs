@@ -18,7 +18,7 @@ use tokio::{
 use super::{WatchOptions, pipeline::Pipeline, playback, privileges, recording};
 use crate::{
     engine::{Blindness, ConnectFailure, Engine, Query, Retry, Transaction, Verdict},
-    identity::{Identity, IdentityOptions, Owner},
+    identity::{Identity, Owner},
     kernel::{self, RoleReport, RoleState, Session, now_ns},
     record::{Pending, Phase},
     stats::{Missing, Snapshot},
@@ -138,11 +138,7 @@ impl Watch {
     fn start(options: &WatchOptions, detail: Detail) -> anyhow::Result<Self> {
         let create = |file: &PathBuf| Pending::create(file, options.record_limits);
         let recording = options.record.as_ref().map(create).transpose()?;
-        let identity = Identity::new(IdentityOptions {
-            log_dir: options.log_dir.clone(),
-            cgroup_root: options.cgroup_root.clone(),
-            proc_root: PathBuf::from("/proc"),
-        });
+        let identity = Identity::new(options.node.identity());
         let session = Session::start(&kernel::Options {
             ports: options.ports.clone(),
             trace: detail == Detail::Transactions,
@@ -165,6 +161,7 @@ impl Watch {
         let blindness = blindness(&session);
         let engine = Engine::new(blindness.clone());
         let mut pipeline = Pipeline::new(engine, missing.clone(), session.clock());
+        pipeline.is_of(options.node.name());
         if let Some(recording) = recording {
             let header = recording::header(options, detail, &session, blindness, missing.clone());
             pipeline.record(recording.start(header)?);
@@ -258,6 +255,7 @@ impl Watch {
     /// Takes in every event there is.
     fn drain(&mut self) {
         let Self { session, pipeline, identity, .. } = self;
+        session.new_cgroups(&mut |id, path| identity.learn(id, path));
         session.drain(&mut |observation| pipeline.observe(observation, identity));
     }
 
@@ -280,6 +278,9 @@ impl Watch {
     /// Reads every counter.
     fn read(&mut self) -> anyhow::Result<()> {
         let reading = self.session.read().context("cannot read the counters")?;
+        // Groups may have been made while that was read.
+        let identity = &mut self.identity;
+        self.session.new_cgroups(&mut |id, path| identity.learn(id, path));
         let since = self.started.elapsed();
         let time = Timestamp(SystemTime::now());
         self.pipeline.read(reading, time, since, &mut self.identity);

@@ -32,6 +32,7 @@ pub(super) fn pod(name: &str) -> Arc<Owner> {
         pod: Some(name.into()),
         container: None,
         uid: format!("uid-of-{name}"),
+        details: crate::identity::PodDetails::default(),
     })
 }
 
@@ -147,6 +148,7 @@ pub(super) fn snapshot(queries: u64, answered: u64) -> Snapshot {
     let total = Counts { queries, answered, ..Counts::default() };
     Snapshot {
         time: at(60 * SECOND),
+        node: None,
         window_seconds: 60.0,
         since_seconds: 60.0,
         pods: vec![PodCounts {

@@ -1,6 +1,7 @@
 //! A map that never grows past its bound: the oldest entry makes room.
 
 use std::{
+    borrow::Borrow,
     collections::{HashMap, VecDeque},
     hash::Hash,
 };
@@ -14,12 +15,16 @@ pub(super) struct Bounded<K, V> {
     limit: usize,
 }
 
-impl<K: Copy + Eq + Hash, V> Bounded<K, V> {
+impl<K: Clone + Eq + Hash, V> Bounded<K, V> {
     pub(super) fn new(limit: usize) -> Self {
         Self { entries: HashMap::new(), order: VecDeque::new(), limit }
     }
 
-    pub(super) fn get(&self, key: &K) -> Option<&V> {
+    pub(super) fn get<Q>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ?Sized,
+    {
         self.entries.get(key)
     }
 
@@ -27,8 +32,13 @@ impl<K: Copy + Eq + Hash, V> Bounded<K, V> {
         self.entries.get_mut(key)
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub(super) fn insert(&mut self, key: K, value: V) {
-        if self.entries.insert(key, value).is_some() {
+        if self.entries.insert(key.clone(), value).is_some() {
             return;
         }
         self.order.push_back(key);

@@ -14,10 +14,18 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::bounded::Bounded;
+
 /// At most one walk in this time, however many ids are unknown.
 const WALK_INTERVAL: Duration = Duration::from_secs(1);
 /// Directories looked at in one walk; a full node has some thousands.
 const WALK_DIRECTORIES: usize = 20_000;
+/// Groups remembered that the kernel told of as they were made; the oldest is
+/// forgotten first. Only those that are gone when they are asked for need it, so
+/// this covers some seconds of a flood.
+const LEARNED: usize = 8_192;
+/// `CGROUP2_SUPER_MAGIC`, include/uapi/linux/magic.h.
+const CGROUP2_MAGIC: u64 = 0x6367_7270;
 /// Type of a kernfs file handle (`FILEID_KERNFS`), Linux 5.5 and newer.
 const HANDLE_KERNFS: i32 = 0xfe;
 
@@ -63,6 +71,9 @@ pub(super) struct Cgroups {
     /// Whether this is the only hierarchy, so that who is in its root is in no
     /// group at all.
     unified: bool,
+    /// Path by id, as the kernel told when the group was made. Ids are never
+    /// used twice.
+    learned: Bounded<u64, Box<str>>,
     /// Result of the last walk.
     walked: HashMap<u64, String>,
     walked_at: Option<Instant>,
@@ -95,7 +106,21 @@ impl Cgroups {
             Err(reason) => (CgroupAccess::None { reason }, None),
         };
         let unified = fs::read_to_string(proc_root.join("1/cgroup")).is_ok_and(|t| is_unified(&t));
-        Self { access, root, unified, walked: HashMap::new(), walked_at: None }
+        Self {
+            access,
+            root,
+            unified,
+            learned: Bounded::new(LEARNED),
+            walked: HashMap::new(),
+            walked_at: None,
+        }
+    }
+
+    /// Takes note of a group that the kernel has just made.
+    pub(super) fn learn(&mut self, id: u64, path: &str) {
+        if id != 0 {
+            self.learned.insert(id, path.into());
+        }
     }
 
     /// Id of the root, where that means "outside any pod"; else 0.
@@ -122,6 +147,9 @@ impl Cgroups {
     /// The path of a cgroup below the root, beginning with a slash. `None`
     /// when it does not exist (any more).
     pub(super) fn path(&mut self, id: u64, now: Instant) -> Option<String> {
+        if let Some(path) = self.learned.get(&id) {
+            return Some(String::from(&**path));
+        }
         let root = self.root.as_ref()?;
         if matches!(self.access, CgroupAccess::Handle { .. }) {
             return root.path_of(id);
@@ -218,6 +246,17 @@ fn is_unified(text: &str) -> bool {
     !text.is_empty() && text.lines().all(|line| line.starts_with("0::"))
 }
 
+/// Where below a node's `/sys/fs/cgroup`, wherever that is mounted, its cgroup2
+/// hierarchy is; the directory itself when nothing tells.
+#[must_use]
+pub fn unified_below(directory: &Path) -> PathBuf {
+    let is_unified = |path: &Path| {
+        rustix::fs::statfs(path).is_ok_and(|found| found.f_type as u64 == CGROUP2_MAGIC)
+    };
+    let hybrid = directory.join("unified");
+    if !is_unified(directory) && is_unified(&hybrid) { hybrid } else { directory.to_owned() }
+}
+
 /// Where the cgroup2 hierarchy is mounted: `/sys/fs/cgroup` on unified hosts,
 /// `/sys/fs/cgroup/unified` on hybrid ones.
 fn find_mount(proc_root: &Path) -> Result<PathBuf, String> {
@@ -279,6 +318,33 @@ mod tests {
         assert!(cgroups.tells_nothing(fs::metadata(temp.path()).unwrap().ino()));
         assert!(cgroups.tells_nothing(0));
         assert!(!cgroups.tells_nothing(id));
+    }
+
+    #[test]
+    fn a_group_that_the_kernel_told_of_is_known_after_it_is_gone() {
+        let temp = TempDir::new();
+        let mut cgroups = Cgroups::open(Some(temp.path().to_owned()), Path::new("/proc"));
+        cgroups.learn(9_999_999, "/kubepods/pod1");
+        assert_eq!(cgroups.path(9_999_999, Instant::now()).as_deref(), Some("/kubepods/pod1"));
+        for id in 0..2 * LEARNED as u64 {
+            cgroups.learn(10_000_000 + id, "/flood");
+        }
+        assert_eq!(cgroups.path(9_999_999, Instant::now()), None);
+        cgroups.learn(0, "/nothing");
+        assert_eq!(cgroups.path(0, Instant::now()), None);
+    }
+
+    #[test]
+    fn the_unified_hierarchy_is_found_below_a_hosts_mount() {
+        let temp = TempDir::new();
+        fs::create_dir(temp.path().join("unified")).unwrap();
+        assert_eq!(unified_below(temp.path()), temp.path());
+        if let Ok(mounted) = find_mount(Path::new("/proc")) {
+            assert_eq!(unified_below(&mounted), mounted);
+            if mounted.ends_with("unified") {
+                assert_eq!(unified_below(mounted.parent().unwrap()), mounted);
+            }
+        }
     }
 
     #[test]

@@ -86,7 +86,7 @@ mod tests {
 
     use super::*;
     use crate::identity::{
-        IdentityOptions,
+        IdentityOptions, RuntimeDirs,
         testing::{FakeProc, TempDir},
     };
 
@@ -108,6 +108,7 @@ mod tests {
             log_dir: logs.path().to_owned(),
             cgroup_root: Some(logs.path().to_owned()),
             proc_root: proc.path().to_owned(),
+            runtime_dirs: RuntimeDirs::below(logs.path()),
         });
         let found: Vec<_> = identity
             .containers()

@@ -5,26 +5,33 @@ mod bounded;
 mod cgroup;
 mod containers;
 mod escape;
+mod names;
 mod namespaces;
+mod options;
 mod owner;
 mod placement;
 mod pod_logs;
 mod pods;
 mod process;
 mod resolver;
+mod runtime;
 #[cfg(test)]
 mod testing;
+mod workload;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use cgroup::CgroupAccess;
+pub use cgroup::{CgroupAccess, unified_below};
 pub use containers::RunningContainer;
 pub use escape::escape;
-pub use owner::{Owner, UnattributedReason};
+pub use options::IdentityOptions;
+pub use owner::{Owner, PodDetails, UnattributedReason};
 pub use pods::{Pod, PodLookupError, find_pod};
-pub use resolver::{Identity, IdentityOptions};
+pub use resolver::Identity;
+pub use runtime::RuntimeDirs;
+pub use workload::{Workload, WorkloadKind, WorkloadSource};
 
 /// What the kernel knows of who owns a socket. Zero means unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

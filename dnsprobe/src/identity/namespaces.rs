@@ -38,6 +38,14 @@ impl Namespaces {
         self.known.get(&netns).map(|namespace| Arc::clone(&namespace.owner))
     }
 
+    /// The same, if one of those users is in the namespace still: else its number
+    /// may stand for another by now.
+    pub(super) fn living_owner(&self, netns: u32, processes: &Processes) -> Option<Arc<Owner>> {
+        let namespace = self.known.get(&netns)?;
+        let lives = |user: &u32| processes.netns(*user) == Some(netns);
+        namespace.users.iter().any(lives).then(|| Arc::clone(&namespace.owner))
+    }
+
     /// Whether this user of the namespace has been looked at.
     pub(super) fn knows(&self, netns: u32, tgid: u32) -> bool {
         self.known.get(&netns).is_some_and(|namespace| namespace.users.contains(&tgid))
@@ -57,7 +65,7 @@ impl Namespaces {
         processes: &Processes,
     ) {
         let owner = match **owner {
-            Owner::Pod { .. } if self.is_host(netns) => shared(),
+            Owner::Pod { .. } | Owner::Container { .. } if self.is_host(netns) => shared(),
             _ => Arc::clone(owner),
         };
         let Some(namespace) = self.known.get_mut(&netns) else {
@@ -92,13 +100,19 @@ fn shared() -> Arc<Owner> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::testing::FakeProc;
+    use crate::identity::{PodDetails, testing::FakeProc};
 
     const HOST: u32 = 1;
     const POD: u32 = 2;
 
     fn pod(uid: &str) -> Arc<Owner> {
-        Arc::new(Owner::Pod { namespace: None, pod: None, container: None, uid: uid.to_owned() })
+        Arc::new(Owner::Pod {
+            namespace: None,
+            pod: None,
+            container: None,
+            uid: uid.to_owned(),
+            details: PodDetails::default(),
+        })
     }
 
     fn host(name: &str) -> Arc<Owner> {

@@ -8,6 +8,8 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
 
+use super::Workload;
+
 /// Why a query could not be attributed. Counted, never guessed around.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum UnattributedReason {
@@ -57,10 +59,21 @@ impl fmt::Display for UnattributedReason {
     }
 }
 
+/// What is known of a pod beyond its name. Not part of who it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodDetails {
+    /// The container's name in the pod; `None` when it is not known or several
+    /// containers are meant.
+    pub container_name: Option<String>,
+    /// What made the pod; `None` when nothing tells.
+    pub workload: Option<Workload>,
+}
+
 /// Who a query, an answer or a loss belongs to.
 ///
-/// Owners are equal when they are the same pod, whatever is known of its name
-/// and whichever container spoke. All text is safe to print.
+/// Owners are equal when they are the same pod or the same container, whatever
+/// is known of its name and whichever of a pod's containers spoke. All text is
+/// safe to print.
 #[derive(Clone, Debug)]
 pub enum Owner {
     /// A pod.
@@ -74,6 +87,15 @@ pub enum Owner {
         container: Option<String>,
         /// Its UID, with dashes; for a static pod 32 hex digits.
         uid: String,
+        /// What else is known.
+        details: PodDetails,
+    },
+    /// A container outside any pod, as Docker and Podman make them.
+    Container {
+        /// Its id, 64 hexadecimal digits.
+        id: String,
+        /// Its name; `None` while the runtime's files do not tell.
+        name: Option<String>,
     },
     /// A process outside any pod.
     Host {
@@ -94,6 +116,26 @@ impl Owner {
             Self::Pod { uid, .. } => (0, uid),
             Self::Host { name } => (1, name),
             Self::Unattributed { reason } => (2, reason.as_str()),
+            Self::Container { id, .. } => (3, id),
+        }
+    }
+
+    /// The container's name: of a pod's container, or of one outside pods.
+    #[must_use]
+    pub fn container_name(&self) -> Option<&str> {
+        match self {
+            Self::Pod { details, .. } => details.container_name.as_deref(),
+            Self::Container { name, .. } => name.as_deref(),
+            Self::Host { .. } | Self::Unattributed { .. } => None,
+        }
+    }
+
+    /// What made the pod.
+    #[must_use]
+    pub fn workload(&self) -> Option<&Workload> {
+        match self {
+            Self::Pod { details, .. } => details.workload.as_ref(),
+            Self::Container { .. } | Self::Host { .. } | Self::Unattributed { .. } => None,
         }
     }
 
@@ -132,6 +174,7 @@ impl Hash for Owner {
 
 impl fmt::Display for Owner {
     /// The label: `namespace/pod`, `pod/uid` while the name is unknown,
+    /// `container/name` or `container/` and the id's first 12 digits,
     /// `host/unit`, or `unattributed`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -139,6 +182,10 @@ impl fmt::Display for Owner {
                 f.pad(&format!("{namespace}/{pod}"))
             }
             Self::Pod { uid, .. } => f.pad(&format!("pod/{uid}")),
+            Self::Container { name: Some(name), .. } => f.pad(&format!("container/{name}")),
+            Self::Container { id, .. } => {
+                f.pad(&format!("container/{}", id.get(..12).unwrap_or(id)))
+            }
             Self::Host { name } => f.pad(&format!("host/{name}")),
             Self::Unattributed { .. } => f.pad("unattributed"),
         }
@@ -149,12 +196,19 @@ impl Serialize for Owner {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         match self {
-            Self::Pod { namespace, pod, container, uid } => {
+            Self::Pod { namespace, pod, container, uid, details } => {
                 map.serialize_entry("kind", "pod")?;
                 map.serialize_entry("namespace", namespace)?;
                 map.serialize_entry("pod", pod)?;
                 map.serialize_entry("container", container)?;
+                map.serialize_entry("container_name", &details.container_name)?;
                 map.serialize_entry("uid", uid)?;
+                map.serialize_entry("workload", &details.workload)?;
+            }
+            Self::Container { id, name } => {
+                map.serialize_entry("kind", "container")?;
+                map.serialize_entry("name", name)?;
+                map.serialize_entry("id", id)?;
             }
             Self::Host { name } => {
                 map.serialize_entry("kind", "host")?;
@@ -181,12 +235,20 @@ impl<'de> Deserialize<'de> for Owner {
             container: Option<String>,
             uid: Option<String>,
             name: Option<String>,
+            id: Option<String>,
             reason: Option<String>,
+            container_name: Option<String>,
+            workload: Option<Workload>,
         }
         let fields = Fields::deserialize(deserializer)?;
         let (namespace, pod, container) = (fields.namespace, fields.pod, fields.container);
+        let details =
+            PodDetails { container_name: fields.container_name, workload: fields.workload };
+        if let ("container", Some(id)) = (fields.kind.as_str(), fields.id) {
+            return Ok(Self::Container { id, name: fields.name });
+        }
         match (fields.kind.as_str(), fields.uid, fields.name, fields.reason) {
-            ("pod", Some(uid), ..) => Ok(Self::Pod { namespace, pod, container, uid }),
+            ("pod", Some(uid), ..) => Ok(Self::Pod { namespace, pod, container, uid, details }),
             ("host", _, Some(name), _) => Ok(Self::Host { name }),
             ("unattributed", .., Some(name)) => {
                 let known = UnattributedReason::ALL.into_iter().find(|r| r.as_str() == name);
@@ -202,6 +264,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::identity::{WorkloadKind, WorkloadSource};
 
     fn pod(name: Option<&str>, container: Option<&str>) -> Owner {
         Owner::Pod {
@@ -209,6 +272,7 @@ mod tests {
             pod: name.map(str::to_owned),
             container: container.map(str::to_owned),
             uid: "u-1".to_owned(),
+            details: PodDetails::default(),
         }
     }
 
@@ -217,11 +281,11 @@ mod tests {
         let json = |owner: &Owner| serde_json::to_string(owner).unwrap();
         assert_eq!(
             json(&pod(Some("cart-0"), Some("ab"))),
-            r#"{"kind":"pod","namespace":"shop","pod":"cart-0","container":"ab","uid":"u-1","label":"shop/cart-0"}"#
+            r#"{"kind":"pod","namespace":"shop","pod":"cart-0","container":"ab","container_name":null,"uid":"u-1","workload":null,"label":"shop/cart-0"}"#
         );
         assert_eq!(
             json(&pod(None, None)),
-            r#"{"kind":"pod","namespace":null,"pod":null,"container":null,"uid":"u-1","label":"pod/u-1"}"#
+            r#"{"kind":"pod","namespace":null,"pod":null,"container":null,"container_name":null,"uid":"u-1","workload":null,"label":"pod/u-1"}"#
         );
         assert_eq!(
             json(&Owner::Host { name: "sshd.service".to_owned() }),
@@ -234,10 +298,39 @@ mod tests {
     }
 
     #[test]
+    fn a_container_outside_pods_goes_by_its_name_or_a_part_of_its_id() {
+        let id = "0123456789abcdef".repeat(4);
+        let unnamed = Owner::Container { id: id.clone(), name: None };
+        assert_eq!(unnamed.to_string(), "container/0123456789ab");
+        let named = Owner::Container { id: id.clone(), name: Some("web".to_owned()) };
+        assert_eq!(
+            serde_json::to_string(&named).unwrap(),
+            format!(r#"{{"kind":"container","name":"web","id":"{id}","label":"container/web"}}"#)
+        );
+        assert_eq!(named, unnamed);
+        assert_eq!(named.container_name(), Some("web"));
+    }
+
+    #[test]
     fn an_owner_reads_back_from_what_it_is_written_as() {
         for owner in [
             pod(Some("cart-0"), Some("ab")),
             pod(None, None),
+            Owner::Pod {
+                namespace: None,
+                pod: None,
+                container: None,
+                uid: "u-2".to_owned(),
+                details: PodDetails {
+                    container_name: Some("app".to_owned()),
+                    workload: Some(Workload {
+                        kind: WorkloadKind::Job,
+                        name: "backup".to_owned(),
+                        source: WorkloadSource::PodName,
+                    }),
+                },
+            },
+            Owner::Container { id: "ab".repeat(32), name: Some("web".to_owned()) },
             Owner::Host { name: "sshd.service".to_owned() },
             Owner::Unattributed { reason: UnattributedReason::ProcessGone },
         ] {

@@ -13,6 +13,11 @@ pub(super) enum Placement {
         /// Container id; `None` in the pod's own cgroup or a helper's.
         container: Option<String>,
     },
+    /// In a container that is in no pod.
+    Container {
+        /// Its id.
+        id: String,
+    },
     /// In a systemd unit of the host, escaped.
     Unit(String),
     /// In a cgroup that names nobody.
@@ -22,8 +27,10 @@ pub(super) enum Placement {
 impl Placement {
     /// Reads a path below the root of a cgroup hierarchy.
     ///
-    /// The outermost pod wins: names further in may be chosen by the pod
-    /// itself and prove nothing.
+    /// The outermost pod wins, and in it the outermost container: names further
+    /// in may be chosen by the pod itself and prove nothing. Pods inside a plain
+    /// container are those of a node that is a container (kind, minikube); so a
+    /// plain container that may make cgroups could pose as a pod.
     pub(super) fn of(path: &str) -> Self {
         // Some runtimes put `slice:runtime:container` into one component when
         // they were configured for the other cgroup driver.
@@ -35,6 +42,9 @@ impl Placement {
                 return Self::Pod { uid, container };
             }
             below_kubepods |= is_kubepods(part);
+        }
+        if let Some(id) = path.split(['/', ':']).find_map(container_id) {
+            return Self::Container { id };
         }
         unit(path).map_or(Self::Nameless, |name| Self::Unit(escape(name.as_bytes())))
     }
@@ -74,8 +84,8 @@ pub(super) fn normal_uid(uid: &str) -> Option<String> {
 }
 
 /// The id in a container's component: 64 hex digits behind the runtime's
-/// prefix, if any. cri-o's monitor lives beside the container it watches and
-/// carries its id, but is not it.
+/// prefix, if any. The monitor of cri-o and Podman lives beside the container
+/// it watches and carries its id, but is not it.
 fn container_id(part: &str) -> Option<String> {
     let name = part.strip_suffix(".scope").unwrap_or(part);
     let (runtime, id) = name.rsplit_once('-').unwrap_or(("", name));
@@ -174,10 +184,74 @@ mod tests {
 
     #[test]
     fn outside_kubepods_nothing_is_a_pod() {
-        for path in [format!("/pod{UID}/{ID}"), format!("/mykubepods/pod{UID}"), "/".to_owned()] {
+        for path in [format!("/pod{UID}"), format!("/mykubepods/pod{UID}"), "/".to_owned()] {
             assert_eq!(Placement::of(&path), Placement::Nameless, "{path}");
         }
         assert_eq!(unit_of(&format!("/user.slice/x-pod{UID}.slice")), format!("x-pod{UID}.slice"));
+    }
+
+    /// Paths as they were found on nodes of these kinds.
+    #[test]
+    fn nodes_inside_containers_and_distributions_of_their_own_have_the_same_pods() {
+        let both = (UID.to_owned(), Some(ID.to_owned()));
+        let systemd_uid = UID.replace('-', "_");
+        let node = "1234567890abcdef".repeat(4);
+        for path in [
+            // kind, seen from the machine that runs the node's container.
+            format!(
+                "/system.slice/docker-{node}.scope/kubelet.slice/kubelet-kubepods.slice/\
+                 kubelet-kubepods-besteffort.slice/\
+                 kubelet-kubepods-besteffort-pod{systemd_uid}.slice/cri-containerd-{ID}.scope"
+            ),
+            format!("/docker/{node}/kubelet/kubepods/besteffort/pod{UID}/{ID}"),
+            // kind with Podman.
+            format!(
+                "/machine.slice/libpod-{node}.scope/container/kubelet.slice/\
+                 kubelet-kubepods.slice/kubelet-kubepods-pod{systemd_uid}.slice/\
+                 cri-containerd-{ID}.scope"
+            ),
+            // minikube with the docker driver.
+            format!("/docker/{node}/kubepods/burstable/pod{UID}/{ID}"),
+            // k3s, and k3s without root.
+            format!("/kubepods/besteffort/pod{UID}/{ID}"),
+            format!(
+                "/user.slice/user-1000.slice/user@1000.service/user.slice/k3s-rootless.scope/\
+                 kubepods/burstable/pod{UID}/{ID}"
+            ),
+            // systemd or Docker inside a container of the pod.
+            format!(
+                "/kubepods.slice/kubepods-pod{systemd_uid}.slice/cri-containerd-{ID}.scope/\
+                 system.slice/nginx.service"
+            ),
+            format!("/kubepods/burstable/pod{UID}/{ID}/docker/{node}"),
+            // Seen from a cgroup namespace beside it.
+            format!("/../../pod{UID}/../kubepods/pod{UID}/{ID}"),
+        ] {
+            assert_eq!(pod(&path), both, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_container_outside_pods_is_no_host_process() {
+        for path in [
+            format!("/docker/{ID}"),
+            format!("/system.slice/docker-{ID}.scope"),
+            format!("/machine.slice/libpod-{ID}.scope/container"),
+            format!(
+                "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{ID}.scope/\
+                 container"
+            ),
+            format!("/libpod_parent/libpod-{ID}"),
+            format!("/system.slice/crio-{ID}.scope"),
+            format!("/system.slice/nerdctl-{ID}.scope"),
+            format!("/k8s.io/{ID}"),
+            format!("/default/{ID}"),
+            format!("/system.slice:docker:{ID}"),
+        ] {
+            assert_eq!(Placement::of(&path), Placement::Container { id: ID.to_owned() }, "{path}");
+        }
+        let monitor = format!("/machine.slice/libpod-conmon-{ID}.scope");
+        assert_eq!(unit_of(&monitor), format!("libpod-conmon-{ID}.scope"));
     }
 
     #[test]

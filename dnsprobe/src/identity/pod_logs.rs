@@ -1,19 +1,27 @@
 //! Pod UID to namespace and name, from the directories kubelet keeps for pod
-//! logs: `NAMESPACE_NAME_UID`. No cluster credentials needed.
+//! logs: `NAMESPACE_NAME_UID`; and container id to name, from the directories in
+//! them and the links beside them. No cluster credentials needed.
+
+mod watch;
 
 use std::{
-    collections::HashMap,
     fs,
     path::PathBuf,
     time::{Duration, Instant},
 };
 
-use super::placement::normal_uid;
+use self::watch::Watch;
+use super::{bounded::Bounded, placement::normal_uid, runtime::ContainerId};
 
 /// At most one reading in this time, however many UIDs are unknown.
 const READ_INTERVAL: Duration = Duration::from_secs(1);
-/// Pods remembered; beyond it those whose directory is gone are forgotten.
+/// Pods remembered; the oldest is forgotten first, and found again as long as it
+/// has a directory.
 const PODS: usize = 8_192;
+/// Containers remembered; the oldest is forgotten first.
+const CONTAINERS: usize = 8_192;
+/// Links read at once; a full node has some hundreds.
+const LINKS: usize = 16_384;
 
 /// A pod's names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,35 +35,117 @@ pub(super) struct PodName {
 pub(super) struct PodLogs {
     directory: PathBuf,
     /// Outlives the directories, so that a deleted pod keeps its name.
-    names: HashMap<String, PodName>,
+    names: Bounded<String, PodName>,
+    /// Tells of new directories, also of those that are gone again.
+    watch: Option<Watch>,
     read_at: Option<Instant>,
+    /// Container names by id; outlives links and directories.
+    containers: Bounded<ContainerId, String>,
+    links_read_at: Option<Instant>,
 }
 
 impl PodLogs {
     pub(super) fn new(directory: PathBuf) -> Self {
-        Self { directory, names: HashMap::new(), read_at: None }
+        let watch = Watch::of(&directory);
+        Self {
+            directory,
+            names: Bounded::new(PODS),
+            watch,
+            read_at: None,
+            containers: Bounded::new(CONTAINERS),
+            links_read_at: None,
+        }
     }
 
     /// The names of the pod with this UID; `None` when no directory tells.
     pub(super) fn name(&mut self, uid: &str, now: Instant) -> Option<PodName> {
+        if self.names.get(uid).is_none() {
+            self.take_new();
+        }
         let due = self.read_at.is_none_or(|at| now.duration_since(at) >= READ_INTERVAL);
-        if due && !self.names.contains_key(uid) {
+        if due && self.names.get(uid).is_none() {
             self.read_at = Some(now);
             self.read();
         }
         self.names.get(uid).cloned()
     }
 
+    /// Takes in the directories that were made since the last time.
+    pub(super) fn take_new(&mut self) {
+        let Some(watch) = &mut self.watch else { return };
+        while let Some(directory) = watch.next() {
+            if let Some((uid, name)) = directory.to_str().and_then(parse) {
+                self.names.insert(uid, name);
+            }
+        }
+    }
+
+    /// The name of a pod's container; `None` when neither a link names its id
+    /// nor the pod has a single one.
+    pub(super) fn container_name(&mut self, uid: &str, id: &str, now: Instant) -> Option<String> {
+        let id = ContainerId::parse(id)?;
+        if let Some(name) = self.containers.get(&id) {
+            return Some(name.clone());
+        }
+        if let Some(only) = self.only_container(uid) {
+            self.containers.insert(id, only.clone());
+            return Some(only);
+        }
+        let due = self.links_read_at.is_none_or(|at| now.duration_since(at) >= READ_INTERVAL);
+        if due {
+            self.links_read_at = Some(now);
+            for (id, name) in self.links() {
+                self.containers.insert(id, name);
+            }
+        }
+        self.containers.get(&id).cloned()
+    }
+
+    /// `POD_NAMESPACE_CONTAINER-ID.log`, which the kubelet keeps beside the
+    /// pods' directories.
+    fn links(&self) -> impl Iterator<Item = (ContainerId, String)> + use<> {
+        let entries =
+            self.directory.parent().and_then(|logs| fs::read_dir(logs.join("containers")).ok());
+        entries
+            .into_iter()
+            .flatten()
+            .flatten()
+            .take(LINKS)
+            .filter_map(|entry| parse_link(entry.file_name().to_str()?))
+    }
+
+    /// A container has its directory before it starts, so where a pod has one
+    /// directory it has no other container.
+    fn only_container(&self, uid: &str) -> Option<String> {
+        let PodName { namespace, pod } = self.names.get(uid)?;
+        let mut containers =
+            fs::read_dir(self.directory.join(format!("{namespace}_{pod}_{uid}"))).ok()?.flatten();
+        let only = containers.next()?.file_name().into_string().ok()?;
+        (containers.next().is_none() && is_kubernetes_name(&only)).then_some(only)
+    }
+
     fn read(&mut self) {
+        // The directory may have come after we started.
+        if self.watch.is_none() {
+            self.watch = Watch::of(&self.directory);
+        }
         // A missing directory means no kubelet; every pod then keeps its UID
         // for a label, which shows it.
         let Ok(entries) = fs::read_dir(&self.directory) else { return };
-        if self.names.len() >= PODS {
-            self.names.clear();
-        }
         let found = entries.flatten().filter_map(|entry| parse(entry.file_name().to_str()?));
-        self.names.extend(found.take(PODS));
+        for (uid, name) in found.take(PODS) {
+            self.names.insert(uid, name);
+        }
     }
+}
+
+/// Splits a link's name.
+fn parse_link(link: &str) -> Option<(ContainerId, String)> {
+    let (rest, id) = link.strip_suffix(".log")?.rsplit_once('-')?;
+    let container = rest.rsplit_once('_')?.1;
+    is_kubernetes_name(container)
+        .then(|| Some((ContainerId::parse(id)?, container.to_owned())))
+        .flatten()
 }
 
 /// Splits a directory name. Kubernetes names hold no underscore, so the split
@@ -76,40 +166,4 @@ fn is_kubernetes_name(name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::identity::testing::TempDir;
-
-    #[test]
-    fn a_directory_name_is_split_into_namespace_pod_and_uid() {
-        let (uid, name) = parse("kube-system_coredns-5d78c-x.1_0f3a1b2c-1111-2222").unwrap();
-        assert_eq!(uid, "0f3a1b2c-1111-2222");
-        assert_eq!(
-            name,
-            PodName { namespace: "kube-system".into(), pod: "coredns-5d78c-x.1".into() }
-        );
-    }
-
-    #[test]
-    fn what_is_not_a_pod_directory_is_ignored() {
-        for name in ["", "a_b", "a_b_", "_b_c", "a\x1b[2J_b_c", "a_b\n_c", "A_b_c", "a_b_c d"] {
-            assert_eq!(parse(name), None, "{name:?}");
-        }
-    }
-
-    #[test]
-    fn a_new_pod_is_found_after_the_interval_and_keeps_its_name_when_deleted() {
-        let temp = TempDir::new();
-        let mut logs = PodLogs::new(temp.path().to_owned());
-        let start = Instant::now();
-        assert_eq!(logs.name("u1", start), None);
-        let directory = temp.path().join("shop_cart-0_u1");
-        fs::create_dir(&directory).unwrap();
-        assert_eq!(logs.name("u1", start + READ_INTERVAL / 2), None);
-        let found = logs.name("u1", start + READ_INTERVAL);
-        assert_eq!(found.unwrap().pod, "cart-0");
-        fs::remove_dir(&directory).unwrap();
-        assert!(logs.name("u2", start + 2 * READ_INTERVAL).is_none());
-        assert!(logs.name("u1", start + 3 * READ_INTERVAL).is_some());
-    }
-}
+mod tests;

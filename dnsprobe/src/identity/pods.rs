@@ -103,6 +103,7 @@ fn candidates(found: &[&Pod]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::PodDetails;
 
     fn pod(namespace: &str, name: &str, uid: &str) -> Pod {
         let owner = Owner::Pod {
@@ -110,6 +111,7 @@ mod tests {
             pod: Some(name.to_owned()),
             container: None,
             uid: uid.to_owned(),
+            details: PodDetails::default(),
         };
         Pod { owner: Arc::new(owner), processes: vec![1] }
     }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{escape, placement::Placement};
+use super::{escape, placement::Placement, runtime::read_bounded};
 
 /// The process directory tree.
 #[derive(Debug)]
@@ -51,19 +51,26 @@ impl Processes {
     /// Where a process is placed by any of its cgroup hierarchies: a pod if
     /// one of them says so, else the unit systemd put it in.
     pub(super) fn placement(&self, tgid: u32) -> Option<Placement> {
-        let bytes = fs::read(self.root.join(format!("{tgid}/cgroup"))).ok()?;
+        let bytes =
+            read_bounded(&self.root.join(format!("{tgid}/cgroup")), CGROUP_TEXT_BYTES).ok()?;
         Some(placement(&String::from_utf8_lossy(&bytes)))
     }
 }
 
+/// The most that is read of a `cgroup` file: a dozen hierarchies, each with the
+/// longest path there may be, are not more.
+const CGROUP_TEXT_BYTES: u64 = 64 << 10;
+
 /// Reads a `/proc/PID/cgroup` text: lines `number:controllers:path`.
 fn placement(text: &str) -> Placement {
     let mut unit = Placement::Nameless;
+    let mut container = None;
     for line in text.lines() {
         let mut fields = line.splitn(3, ':').skip(1);
         let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
         match Placement::of(path) {
             pod @ Placement::Pod { .. } => return pod,
+            found @ Placement::Container { .. } => container = container.or(Some(found)),
             // Other hierarchies may lag behind systemd's own.
             found @ Placement::Unit(_) if matches!(controllers, "" | "name=systemd") => {
                 unit = found;
@@ -71,7 +78,7 @@ fn placement(text: &str) -> Placement {
             Placement::Unit(_) | Placement::Nameless => {}
         }
     }
-    unit
+    container.unwrap_or(unit)
 }
 
 #[cfg(test)]
@@ -84,6 +91,13 @@ mod tests {
         let text =
             "4:memory:/kubepods/burstable/podu-1/x\n1:name=systemd:/system.slice/a.service\n0::/\n";
         assert_eq!(placement(text), Placement::Pod { uid: "u-1".into(), container: None });
+    }
+
+    #[test]
+    fn a_container_outside_pods_comes_before_the_unit_that_runs_it() {
+        let id = "ab".repeat(32);
+        let text = format!("4:memory:/docker/{id}\n1:name=systemd:/system.slice/a.service\n");
+        assert_eq!(placement(&text), Placement::Container { id });
     }
 
     #[test]

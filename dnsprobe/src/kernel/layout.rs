@@ -36,6 +36,8 @@ impl Layout {
             tcp: tcp(vmlinux),
         };
         layout.basic = layout.locate_basic(vmlinux);
+        // What is not found keeps the program that tells of new groups from loading.
+        layout.locate_hierarchy(vmlinux).ok();
         layout.conntrack = layout.locate_conntrack_anywhere(vmlinux, modules);
         layout.ipvs = layout.locate_ipvs(vmlinux, modules);
         layout
@@ -69,6 +71,13 @@ impl Layout {
             }
             _ => o.sock_cgroup = sized(btf, "sock", "sk_cgrp_data.val", 8)?,
         }
+        Ok(())
+    }
+
+    fn locate_hierarchy(&mut self, btf: &Btf<'_>) -> Result<(), FieldError> {
+        let o = &mut self.offsets;
+        o.cgroup_root = sized(btf, "cgroup", "root", 8)?;
+        o.cgroup_root_hierarchy_id = sized(btf, "cgroup_root", "hierarchy_id", 4)?;
         Ok(())
     }
 

@@ -31,6 +31,11 @@ pub(crate) struct Maps {
 }
 
 impl Maps {
+    /// The ring buffer of new cgroups.
+    pub(crate) fn cgroups(ebpf: &mut Ebpf) -> Result<RingBuf<MapData>, SessionError> {
+        Ok(RingBuf::try_from(map(ebpf, "CGROUPS")?)?)
+    }
+
     pub(crate) fn take(ebpf: &mut Ebpf) -> Result<Self, SessionError> {
         Ok(Self {
             events: RingBuf::try_from(map(ebpf, "EVENTS")?)?,

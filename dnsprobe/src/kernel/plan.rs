@@ -52,6 +52,8 @@ pub enum Role {
     Tcp,
     /// A TCP connection begins, ends or fails.
     TcpConnect,
+    /// A cgroup is made.
+    NewCgroup,
 }
 
 impl Role {
@@ -59,7 +61,8 @@ impl Role {
     /// nothing is counted as sent before everything else can see it; and of two
     /// programs at one function the kernel runs the later one first
     /// (`hlist_add_head` in `bpf_trampoline_link_prog`, kernel/bpf/trampoline.c).
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
+        Self::NewCgroup,
         Self::Drop,
         Self::QdiscDrop,
         Self::NoListener,
@@ -106,6 +109,7 @@ impl Role {
             Self::IpvsNoBackend => "ipvs-no-backend",
             Self::Tcp => "tcp",
             Self::TcpConnect => "tcp-connect",
+            Self::NewCgroup => "new-cgroup",
         }
     }
 
@@ -135,6 +139,7 @@ impl Role {
             Self::IpvsNoBackend => "whether a virtual service had no real server",
             Self::Tcp => "queries and answers over TCP",
             Self::TcpConnect => "TCP connections to DNS servers that are not made",
+            Self::NewCgroup => "whose a query was, when its pod is gone a moment later",
         }
     }
 }
@@ -244,6 +249,7 @@ pub(crate) const fn alternatives(role: Role) -> &'static [Alternative] {
         Role::IpvsNoBackend => IPVS_NO_BACKEND,
         Role::Tcp => TCP,
         Role::TcpConnect => TCP_CONNECT,
+        Role::NewCgroup => NEW_CGROUP,
     }
 }
 
@@ -386,6 +392,8 @@ const TCP: &[Alternative] = &[by(
 
 const TCP_CONNECT: &[Alternative] =
     &[by(BtfTracepoint, &[("inet_sock_set_state", "inet_sock_set_state")])];
+
+const NEW_CGROUP: &[Alternative] = &[by(BtfTracepoint, &[("cgroup_mkdir", "cgroup_mkdir")])];
 
 /// Programs behind which a second one stands, so that nothing is lost when the kernel
 /// skips them.

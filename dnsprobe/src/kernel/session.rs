@@ -9,9 +9,10 @@ use std::{
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{HashMap as BpfHashMap, MapData},
+    maps::{HashMap as BpfHashMap, MapData, RingBuf},
 };
 use dnsprobe_common::{
+    cgroup::NewCgroup,
     config::{Config, MAX_PORTS},
     event::Sent,
     flow::{InFlight, QueryKey, Role as End, Transport, state},
@@ -141,6 +142,7 @@ pub struct Session {
     ebpf: Ebpf,
     tracing: HashMap<String, Loaded>,
     maps: AsyncFd<Maps>,
+    cgroups: AsyncFd<RingBuf<MapData>>,
     roles: Vec<RoleReport>,
     reasons: DropReasons,
     qdisc_reasons: DropReasons,
@@ -201,12 +203,16 @@ impl Session {
         let ipvs_by_table = roles
             .iter()
             .any(|r| r.role == Role::IpvsConnection && r.mechanism() == Some(Mechanism::ProcFile));
+        let cgroups = Maps::cgroups(&mut ebpf)?;
         let maps = Maps::take(&mut ebpf)?;
         Maps::watch(&mut ebpf)?;
         let log = ProgramLog::of(&mut ebpf);
         // SAFETY: `Maps` owns the ring buffer, returns the same descriptor for
         // as long as it lives, and nothing else registers it.
         let maps = unsafe { AsyncFd::register(maps) }
+            .map_err(|error| SessionError::Wait(error.into_parts().1))?;
+        // SAFETY: as above, with the ring buffer itself.
+        let cgroups = unsafe { AsyncFd::register(cgroups) }
             .map_err(|error| SessionError::Wait(error.into_parts().1))?;
         let devices = Devices::new();
         let clock = Clock::new(SystemTime::now(), now_ns());
@@ -216,6 +222,7 @@ impl Session {
             ebpf,
             tracing,
             maps,
+            cgroups,
             roles,
             reasons,
             qdisc_reasons,
@@ -271,13 +278,28 @@ impl Session {
             .any(|r| r.role == Role::Send && r.mechanism() == Some(Mechanism::BtfTracepoint))
     }
 
-    /// Waits until there are events.
+    /// Waits until there are events or new cgroups.
     ///
     /// # Errors
     /// When the event loop fails.
     pub async fn wait(&self) -> io::Result<()> {
-        self.maps.readable().await?.clear_ready();
+        tokio::select! {
+            ready = self.maps.readable() => ready?.clear_ready(),
+            ready = self.cgroups.readable() => ready?.clear_ready(),
+        }
         Ok(())
+    }
+
+    /// Hands over every cgroup that was made since the last time: its id and its
+    /// path below the root of the unified hierarchy. To be called before events
+    /// are drained, whose owners they are.
+    pub fn new_cgroups(&mut self, sink: &mut dyn FnMut(u64, &str)) {
+        let cgroups = self.cgroups.get_mut();
+        while let Some(record) = cgroups.next() {
+            if let Some((id, path)) = NewCgroup::read(&record) {
+                sink(id, &String::from_utf8_lossy(path));
+            }
+        }
     }
 
     /// Hands over every event there is, oldest first.

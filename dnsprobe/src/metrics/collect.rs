@@ -76,6 +76,9 @@ impl Labels {
                 pod.clone().unwrap_or_else(|| uid.clone()),
                 none(),
             ),
+            Owner::Container { id, name } => {
+                ("container", none(), none(), name.clone().unwrap_or_else(|| id.clone()))
+            }
             Owner::Host { name } => ("host", none(), none(), name.clone()),
             Owner::Unattributed { reason } => ("unattributed", none(), none(), reason.to_string()),
         };

@@ -126,6 +126,7 @@ mod tests {
                 pod: Some(pod.into()),
                 container: None,
                 uid: pod.into(),
+                details: crate::identity::PodDetails::default(),
             }),
             role: Role::Client,
             window: Counts::default(),

@@ -37,7 +37,7 @@ pub fn reference() -> String {
          3.1 % wide: a value that close below a bound may be counted above it, never the other way \
          round.\n\n\
          ## Labels\n\n\
-         - `owner_kind`: `pod`, `host` (a process outside any pod), `unattributed`, or `other`: \
+         - `owner_kind`: `pod`, `container` (one outside any pod; `unit` is its name), `host` (a process outside both), `unattributed`, or `other`: \
          the sum of all owners beyond `--max-owners`. Those keep being summed up, so that no \
          counter goes back.\n\
          - `namespace`, `pod`: of a pod. While its name is unknown, `pod` is its UID.\n\

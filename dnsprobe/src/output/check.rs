@@ -245,6 +245,7 @@ mod tests {
             pod: Some("bad".to_owned()),
             container: None,
             uid: "u-1".to_owned(),
+            details: crate::identity::PodDetails::default(),
         });
         let conf = ResolvConf::parse(b"nameserver 203.0.113.53\noptions \x1b[2Jx\n");
         let address = conf.nameservers[0].address;

@@ -36,6 +36,7 @@ pub(crate) fn pod(name: &str) -> Arc<Owner> {
         pod: Some(name.into()),
         container: None,
         uid: format!("uid-of-{name}"),
+        details: crate::identity::PodDetails::default(),
     })
 }
 
@@ -160,6 +161,7 @@ pub(crate) fn snapshot() -> Snapshot {
 pub(super) fn empty_snapshot() -> Snapshot {
     Snapshot {
         time: at(12),
+        node: None,
         window_seconds: 1.0,
         since_seconds: 12.0,
         pods: Vec::new(),

@@ -96,6 +96,14 @@ pub(super) fn completeness(completeness: &Completeness) -> String {
     };
     if completeness.unattributed_queries > 0 {
         let _ = write!(line, "; {} queries unattributed", completeness.unattributed_queries);
+        let reasons: Vec<String> = completeness
+            .unattributed
+            .iter()
+            .map(|(reason, count)| format!("{reason} {count}"))
+            .collect();
+        if !reasons.is_empty() {
+            let _ = write!(line, " ({})", reasons.join(", "));
+        }
     }
     line
 }
@@ -138,7 +146,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::stats::Missing;
+    use crate::{identity::UnattributedReason, stats::Missing};
 
     #[test]
     fn milliseconds_keep_their_digits() {
@@ -166,16 +174,19 @@ mod tests {
         let mut seen = Completeness::default();
         assert_eq!(completeness(&seen), "everything attached, 0 events lost");
         seen.unattributed_queries = 4;
+        seen.unattributed =
+            [(UnattributedReason::CgroupGone, 3), (UnattributedReason::ProcessGone, 1)].into();
         assert_eq!(
             completeness(&seen),
-            "everything attached, 0 events lost; 4 queries unattributed"
+            "everything attached, 0 events lost; 4 queries unattributed (cgroup-gone 3, \
+             process-gone 1)"
         );
         seen.missing.push(Missing { role: "clash".into(), reason: "no kprobes".into() });
         seen.lost_events = 2;
         assert_eq!(
             completeness(&seen),
             "could not see: clash (`dnsprobe doctor` says why); 2 events lost (ring buffer full); \
-             4 queries unattributed"
+             4 queries unattributed (cgroup-gone 3, process-gone 1)"
         );
     }
 

@@ -53,6 +53,7 @@ pub(super) fn container(pod: &str, resolv_conf: &str) -> Container {
             pod: Some(pod.to_owned()),
             container: None,
             uid: format!("uid-{pod}"),
+            details: crate::identity::PodDetails::default(),
         }),
         pid: 7,
         resolv_conf: ResolvConfFile::Read(conf),

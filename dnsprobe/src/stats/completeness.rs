@@ -1,6 +1,10 @@
 //! What could not be seen, so that silence is never taken for health.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
+
+use crate::identity::UnattributedReason;
 
 /// A hook role that is not attached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +32,8 @@ pub struct Completeness {
     pub missed_runs: u64,
     /// Queries that were counted but could not be attributed to anyone.
     pub unattributed_queries: u64,
+    /// These, by why not.
+    pub unattributed: BTreeMap<UnattributedReason, u64>,
 }
 
 impl Completeness {
@@ -45,7 +51,7 @@ impl Completeness {
 
 impl Serialize for Completeness {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("Completeness", 8)?;
+        let mut fields = serializer.serialize_struct("Completeness", 9)?;
         fields.serialize_field("complete", &self.is_complete())?;
         fields.serialize_field("missing", &self.missing)?;
         fields.serialize_field("lost_events", &self.lost_events)?;
@@ -54,6 +60,9 @@ impl Serialize for Completeness {
         fields.serialize_field("tcp_unread", &self.tcp_unread)?;
         fields.serialize_field("missed_runs", &self.missed_runs)?;
         fields.serialize_field("unattributed_queries", &self.unattributed_queries)?;
+        let reasons: BTreeMap<_, _> =
+            self.unattributed.iter().map(|(reason, count)| (reason.as_str(), count)).collect();
+        fields.serialize_field("unattributed", &reasons)?;
         fields.end()
     }
 }
@@ -67,10 +76,11 @@ mod tests {
         let mut completeness = Completeness { unattributed_queries: 3, ..Default::default() };
         assert!(completeness.is_complete());
         completeness.missed_runs = 1;
+        completeness.unattributed.insert(UnattributedReason::CgroupGone, 3);
         assert!(!completeness.is_complete());
         assert_eq!(
             serde_json::to_string(&completeness).unwrap(),
-            r#"{"complete":false,"missing":[],"lost_events":0,"in_flight_full":0,"stats_full":0,"tcp_unread":0,"missed_runs":1,"unattributed_queries":3}"#
+            r#"{"complete":false,"missing":[],"lost_events":0,"in_flight_full":0,"stats_full":0,"tcp_unread":0,"missed_runs":1,"unattributed_queries":3,"unattributed":{"cgroup-gone":3}}"#
         );
     }
 }

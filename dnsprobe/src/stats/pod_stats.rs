@@ -163,7 +163,7 @@ impl PodStats {
     }
 
     /// Ends the window: what it added up to, and the totals. Fills in the
-    /// unattributed queries of `completeness`.
+    /// unattributed queries of `completeness`, and leaves the node to the caller.
     pub fn snapshot(
         &mut self,
         time: Timestamp,
@@ -179,12 +179,16 @@ impl PodStats {
             .collect();
         pods.sort_by_cached_key(|pod| (pod.owner.to_string(), Arc::clone(&pod.owner), pod.role));
         self.windows += 1;
-        completeness.unattributed_queries = pods
-            .iter()
-            .filter(|pod| pod.owner.is_unattributed())
-            .map(|pod| pod.total.queries)
-            .sum();
-        Snapshot { time, window_seconds, since_seconds, pods, completeness }
+        completeness.unattributed.clear();
+        for pod in &pods {
+            if let Owner::Unattributed { reason } = *pod.owner
+                && pod.total.queries > 0
+            {
+                *completeness.unattributed.entry(reason).or_default() += pod.total.queries;
+            }
+        }
+        completeness.unattributed_queries = completeness.unattributed.values().sum();
+        Snapshot { time, node: None, window_seconds, since_seconds, pods, completeness }
     }
 
     /// Applies a change to all sums it belongs to.
@@ -246,23 +250,40 @@ impl Row {
         }
     }
 
-    /// Takes over what another sight of the same owner adds: a pod's name once
-    /// it is known, and that more than one container is active.
+    /// Takes over what another sight of the same owner adds: names once they are
+    /// known, and that more than one container is active.
     fn meet(&mut self, other: &Arc<Owner>) {
-        let (Owner::Pod { pod, container, .. }, Owner::Pod { pod: new_pod, container: new, .. }) =
-            (&*self.owner, &**other)
-        else {
-            return;
-        };
-        let named = pod.is_none() && new_pod.is_some();
-        let several = container.is_some() && container != new;
-        if !named && !several {
+        if Arc::ptr_eq(&self.owner, other) {
             return;
         }
-        let keep = if several { None } else { container.clone() };
-        let mut owner = Owner::clone(if named { other } else { &self.owner });
-        if let Owner::Pod { container, .. } = &mut owner {
-            *container = keep;
+        let (
+            Owner::Pod { pod, container, details, .. },
+            Owner::Pod { pod: new_pod, container: new, details: new_details, .. },
+        ) = (&*self.owner, &**other)
+        else {
+            // A container outside pods is only ever named anew.
+            if let Owner::Container { name: Some(_), .. } = **other {
+                self.owner = Arc::clone(other);
+            }
+            return;
+        };
+        let several = container.is_some() && container != new;
+        let one = !several && container == new;
+        let adds = (pod.is_none() && new_pod.is_some())
+            || (details.workload.is_none() && new_details.workload.is_some())
+            || (one && details.container_name.is_none() && new_details.container_name.is_some());
+        if !adds && !several {
+            return;
+        }
+        let keep = if several {
+            (None, None)
+        } else {
+            let name = new_details.container_name.as_ref().filter(|_| one);
+            (container.clone(), name.or(details.container_name.as_ref()).cloned())
+        };
+        let mut owner = Owner::clone(if adds { other } else { &self.owner });
+        if let Owner::Pod { container, details, .. } = &mut owner {
+            (*container, details.container_name) = keep;
         }
         self.owner = Arc::new(owner);
     }

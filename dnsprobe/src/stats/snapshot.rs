@@ -13,6 +13,8 @@ use crate::{engine::Cause, identity::Owner, time::Timestamp};
 pub struct Snapshot {
     /// The moment.
     pub time: Timestamp,
+    /// This node's name; `None` when it is not known.
+    pub node: Option<String>,
     /// Length of the window, seconds.
     pub window_seconds: f64,
     /// Time since the start, seconds.

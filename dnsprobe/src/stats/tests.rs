@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     engine::Cause,
-    identity::{Identify, Owner, OwnerKey, UnattributedReason},
+    identity::{Identify, Owner, OwnerKey, PodDetails, UnattributedReason},
     time::Timestamp,
 };
 
@@ -40,6 +40,7 @@ fn pod(cgroup: u64) -> Arc<Owner> {
             pod: Some(format!("cart-{cgroup}")),
             container: None,
             uid: format!("u{cgroup}"),
+            details: PodDetails::default(),
         }
     })
 }
@@ -50,6 +51,7 @@ fn container(name: Option<&str>, id: &str) -> Arc<Owner> {
         pod: name.map(str::to_owned),
         container: Some(id.to_owned()),
         uid: "u".into(),
+        details: PodDetails::default(),
     })
 }
 

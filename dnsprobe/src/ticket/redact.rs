@@ -67,8 +67,13 @@ impl Redactor {
         let mut owner = |owner: &Owner| {
             known.insert(owner.to_string());
             match owner {
-                Owner::Pod { namespace, pod, uid, .. } => {
+                Owner::Pod { namespace, pod, uid, details, .. } => {
                     known.extend(namespace.iter().chain(pod).cloned().chain([uid.clone()]));
+                    known.extend(details.container_name.clone());
+                    known.extend(details.workload.as_ref().map(|workload| workload.name.clone()));
+                }
+                Owner::Container { id, name } => {
+                    known.extend(name.iter().cloned().chain([id.clone()]));
                 }
                 Owner::Host { name } => _ = known.insert(name.clone()),
                 Owner::Unattributed { .. } => {}

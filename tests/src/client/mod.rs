@@ -3,6 +3,7 @@
 //! of Go. And what fills tables without asking anything.
 
 mod books;
+pub mod keyed;
 pub mod message;
 pub mod pair;
 pub mod preempt;

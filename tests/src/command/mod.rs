@@ -1,5 +1,6 @@
 //! The subcommands of `lab`.
 
+pub mod attribution;
 pub mod bench;
 pub mod clean;
 pub mod demo;

@@ -165,7 +165,7 @@ impl Client {
 
 /// Turn an argument struct back into command-line options: `source_port: 5`
 /// becomes `--source-port 5`, `true` a flag, `false` and `null` nothing.
-pub(super) fn options(args: &impl Serialize) -> Result<Vec<String>> {
+pub(crate) fn options(args: &impl Serialize) -> Result<Vec<String>> {
     let value = serde_json::to_value(args)?;
     let fields = value.as_object().context("arguments are a struct")?;
     let mut options = Vec::new();

@@ -6,7 +6,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::pod::Directories;
 use super::process::{AMPLE, Process};
@@ -52,8 +53,7 @@ impl Watch {
     ) -> Result<Self> {
         let mut command = Command::new(program);
         command
-            .arg(mode.name())
-            .args(["-o", "json", "--lost-after", &format!("{}ms", lost_after.as_millis())])
+            .args(Self::arguments(mode, lost_after))
             .arg("--log-dir")
             .arg(&directories.logs)
             .arg("--cgroup-root")
@@ -64,9 +64,40 @@ impl Watch {
             .stderr(Stdio::piped());
         let child =
             command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
-        let mut process = Process::new("dnsprobe", child);
+        Self::of(Process::new("dnsprobe", child), program, mode, lost_after, keep)
+    }
+
+    /// Arguments of a dnsprobe that watches.
+    #[must_use]
+    pub fn arguments(mode: Mode, lost_after: Duration) -> Vec<String> {
+        let lost_after = format!("{}ms", lost_after.as_millis());
+        [mode.name(), "-o", "json", "--lost-after", &lost_after].map(str::to_owned).to_vec()
+    }
+
+    /// Take charge of one that was started otherwise, and wait until everything is
+    /// attached.
+    pub fn of(
+        mut process: Process,
+        program: &Path,
+        mode: Mode,
+        lost_after: Duration,
+        keep: Keep,
+    ) -> Result<Self> {
         process.wait_for("dnsprobe: watching", AMPLE)?;
         Ok(Self { process, program: program.to_owned(), mode, lost_after, keep })
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.process.pid().as_raw()
+    }
+
+    /// [`Self::finish`] for one that is the only child of the process that was
+    /// started.
+    pub fn finish_inside(self) -> Result<Observed> {
+        let pid = self.process.only_child(AMPLE)?;
+        self.finish_by(pid)
     }
 
     /// Hear what it prints, as it prints it, for this long.
@@ -77,8 +108,13 @@ impl Watch {
     /// Give the last query time to be judged, stop dnsprobe, read its output. A
     /// recording must tell the same.
     pub fn finish(self) -> Result<Observed> {
+        let pid = self.process.pid();
+        self.finish_by(pid)
+    }
+
+    fn finish_by(self, pid: Pid) -> Result<Observed> {
         sleep(self.lost_after + Duration::from_millis(1500));
-        self.process.signal(Signal::SIGINT)?;
+        kill(pid, Signal::SIGINT).context("cannot stop dnsprobe")?;
         let lines = self.process.finish(AMPLE)?;
         self.keep.write(&lines)?;
         if let Some(recording) = &self.keep.recording {

@@ -1,6 +1,7 @@
 //! Processes the lab starts: always ended by process id, also when the lab
 //! itself gives up.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdin};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -52,6 +53,24 @@ impl Process {
     #[must_use]
     pub fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().cast_signed())
+    }
+
+    /// The process that it started, once there is one.
+    pub fn only_child(&self, timeout: Duration) -> Result<Pid> {
+        let pid = self.pid();
+        let file = format!("/proc/{pid}/task/{pid}/children");
+        let deadline = Instant::now() + timeout;
+        loop {
+            let children =
+                fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
+            if let Some(child) = children.split_whitespace().next() {
+                return Ok(Pid::from_raw(child.parse()?));
+            }
+            if Instant::now() >= deadline {
+                bail!("{} started no process in {timeout:?}", self.name);
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Wait for a line on standard error that contains `text`; the line.

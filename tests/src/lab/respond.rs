@@ -69,6 +69,11 @@ pub fn run(args: &Args) -> Result<()> {
         });
     }
     eprintln!("{READY}");
+    serve(&socket, args)
+}
+
+/// Answer what comes to a socket, until there is an error.
+pub(crate) fn serve(socket: &UdpSocket, args: &Args) -> Result<()> {
     let mut buffer = [0; 1500];
     loop {
         let (length, client) = socket.recv_from(&mut buffer)?;

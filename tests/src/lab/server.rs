@@ -66,12 +66,14 @@ pub fn start_on_host(node: &Node, unit: &str, options: &Options) -> Result<Proce
     serving(node.spawn_on_host(unit, command(options))?)
 }
 
-fn serving(mut server: Process) -> Result<Process> {
+/// The server once it serves.
+pub(crate) fn serving(mut server: Process) -> Result<Process> {
     server.wait_for("started", AMPLE)?;
     Ok(server)
 }
 
-fn command(options: &Options) -> Command {
+/// The command of a server.
+pub(crate) fn command(options: &Options) -> Command {
     let mut command = Command::new(PROGRAM);
     command.args([
         "--keep-in-foreground",

@@ -46,6 +46,8 @@ pub(crate) const PACKAGES: &[Package] = &[
     package("dnsperf", "dnsperf", "load in the guest"),
     package("python3", "/usr/bin/python3", "scripts in the guest"),
     package("bpftrace", "bpftrace", "second opinion on the kernel in the guest; a peer of `cargo xtask bench`"),
+    package("containerd", "containerd", "containers of a real runtime in `cargo xtask attribution`; its service stays off"),
+    package("runc", "runc", "runs these containers"),
     package("binutils", "objdump", "counts the instructions of compiled kernel programs in `cargo xtask bench`"),
 ];
 
@@ -71,7 +73,16 @@ pub(super) fn prepare(workspace: &Workspace) -> Result<()> {
         println!("        {:<16} {}", package.name, package.why);
     }
     let names: Vec<&str> = missing.iter().map(|package| package.name).collect();
-    apt::install(&names, workspace)
+    apt::install(&names, workspace)?;
+    if names.contains(&"containerd") {
+        // It is only run in the guest. Where there is no such tool no service was
+        // enabled either.
+        let mut disable = shell::as_root("deb-systemd-helper");
+        if let Err(error) = shell::output(disable.args(["disable", "containerd.service"])) {
+            println!("      the service of containerd could not be disabled: {error:#}");
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

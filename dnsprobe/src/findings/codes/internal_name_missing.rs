@@ -209,6 +209,7 @@ mod tests {
             pod: Some("cart".into()),
             container: None,
             uid: "u".into(),
+            details: crate::identity::PodDetails::default(),
         };
         let mut zone = Zone::default();
         zone.learn(&pod, &"db.shop.svc.corp.example.".parse().unwrap());

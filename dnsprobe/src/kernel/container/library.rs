@@ -1,14 +1,14 @@
 //! Which C library a process has loaded, and so which resolver it uses.
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
 use crate::setup::Library;
 
-/// The library of the first of these processes that has one. `None` for
-/// programs without one, such as most of Go's.
+/// The library of the first of these processes that has one; each is its directory
+/// in `/proc`. `None` for programs without one, such as most of Go's.
 #[must_use]
-pub fn library(pids: &[u32]) -> Option<Library> {
-    pids.iter().find_map(|pid| parse(&fs::read_to_string(format!("/proc/{pid}/maps")).ok()?))
+pub fn library(mut processes: impl Iterator<Item = PathBuf>) -> Option<Library> {
+    processes.find_map(|process| parse(&fs::read_to_string(process.join("maps")).ok()?))
 }
 
 /// The files of a `/proc/PID/maps` text. musl's loader is its library.
@@ -53,6 +53,9 @@ mod tests {
 
     #[test]
     fn this_test_runs_on_a_library() {
-        assert!(matches!(library(&[std::process::id()]), Some(Library::Glibc(_) | Library::Musl)));
+        assert!(matches!(
+            library([PathBuf::from("/proc/self")].into_iter()),
+            Some(Library::Glibc(_) | Library::Musl)
+        ));
     }
 }

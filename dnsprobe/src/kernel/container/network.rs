@@ -6,6 +6,7 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     os::fd::AsRawFd,
+    path::Path,
     thread,
 };
 
@@ -13,28 +14,29 @@ use crate::setup::Reachability;
 
 const DNS_PORT: u16 = 53;
 
-/// Addresses of a process's network namespace, without loopback's.
+/// Addresses of the network namespace of the process with this directory in
+/// `/proc`, without loopback's.
 #[must_use]
-pub fn local_addresses(pid: u32) -> Vec<IpAddr> {
-    let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/net/{name}"));
+pub fn local_addresses(process: &Path) -> Vec<IpAddr> {
+    let read = |name: &str| fs::read_to_string(process.join("net").join(name));
     let mut addresses = parse_fib_trie(&read("fib_trie").unwrap_or_default());
     addresses.extend(parse_if_inet6(&read("if_inet6").unwrap_or_default()));
     addresses.retain(|address| !address.is_loopback());
     addresses
 }
 
-/// Whether packets from a process's network namespace can go to each nameserver.
+/// Whether packets from that namespace can go to each nameserver.
 #[must_use]
-pub fn reachability(pid: u32, servers: &[IpAddr]) -> Vec<(IpAddr, Reachability)> {
-    let routes = routes(pid, servers);
-    let locals = local_addresses(pid);
+pub fn reachability(process: &Path, servers: &[IpAddr]) -> Vec<(IpAddr, Reachability)> {
+    let routes = routes(process, servers);
+    let locals = local_addresses(process);
     servers
         .iter()
         .zip(routes)
         .map(|(address, routed)| {
             let is_own = address.is_loopback() || locals.contains(address);
             let reachability = match routed {
-                Reachability::Routed if is_own => match has_listener(pid) {
+                Reachability::Routed if is_own => match has_listener(process) {
                     Some(false) => Reachability::NobodyListens,
                     Some(true) => Reachability::Routed,
                     None => Reachability::Unknown,
@@ -46,13 +48,14 @@ pub fn reachability(pid: u32, servers: &[IpAddr]) -> Vec<(IpAddr, Reachability)>
         .collect()
 }
 
-/// Looks the routes up in the namespace of `pid`, on a thread that enters it
+/// Looks the routes up in the process's namespace, on a thread that enters it
 /// and ends there.
-fn routes(pid: u32, servers: &[IpAddr]) -> Vec<Reachability> {
+fn routes(process: &Path, servers: &[IpAddr]) -> Vec<Reachability> {
     let servers = servers.to_vec();
+    let namespace = process.join("ns/net");
     let unknown = vec![Reachability::Unknown; servers.len()];
     let look_up = move || -> io::Result<Vec<Reachability>> {
-        let namespace = File::open(format!("/proc/{pid}/ns/net"))?;
+        let namespace = File::open(namespace)?;
         // SAFETY: the descriptor is open; only this thread changes namespace.
         if unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) } != 0 {
             return Err(io::Error::last_os_error());
@@ -88,8 +91,8 @@ fn route(address: IpAddr) -> Reachability {
 }
 
 /// Whether any UDP socket of the namespace is bound to port 53.
-fn has_listener(pid: u32) -> Option<bool> {
-    let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/net/{name}")).ok();
+fn has_listener(process: &Path) -> Option<bool> {
+    let read = |name: &str| fs::read_to_string(process.join("net").join(name)).ok();
     let listens = |text: String| parse_udp(&text);
     // Without IPv6 there is no second file.
     Some(listens(read("udp")?) || read("udp6").is_some_and(listens))
@@ -155,7 +158,7 @@ mod tests {
 
     #[test]
     fn loopback_has_a_route_in_this_namespace() {
-        let own = std::process::id();
+        let own = Path::new("/proc/self");
         let found = reachability(own, &["127.0.0.1".parse().unwrap()]);
         assert!(
             matches!(found[..], [(_, Reachability::Routed | Reachability::NobodyListens)])

@@ -7,14 +7,16 @@ use std::{
     fs::File,
     io::{self, Read},
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    path::Path,
 };
 
-/// Reads at most `limit` bytes of `path`, which is relative to the root.
+/// Reads at most `limit` bytes of `path`, which is relative to the root of the
+/// process with this directory in `/proc`.
 ///
 /// # Errors
 /// When there is no such file, it is no ordinary file, or the process is gone.
-pub fn read_file(pid: u32, path: &str, limit: u64) -> io::Result<Vec<u8>> {
-    let root = File::open(format!("/proc/{pid}/root"))?;
+pub fn read_file(process: &Path, path: &str, limit: u64) -> io::Result<Vec<u8>> {
+    let root = File::open(process.join("root"))?;
     let file = open_inside(&root, path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("not an ordinary file"));
@@ -76,10 +78,10 @@ mod tests {
         assert!(open_inside(&root, "etc/none").is_err());
         fs::remove_dir_all(&directory).unwrap();
 
-        let own = std::process::id();
+        let own = Path::new("/proc/self");
         assert!(read_file(own, "proc/self/comm", 4).is_ok_and(|content| content.len() <= 4));
         let refused = read_file(own, "dev/null", 4).unwrap_err();
         assert_eq!(refused.to_string(), "not an ordinary file");
-        assert!(read_file(u32::MAX, "etc/hosts", 4).is_err());
+        assert!(read_file(Path::new("/proc/none"), "etc/hosts", 4).is_err());
     }
 }

@@ -3,7 +3,7 @@
 use ratatui::text::{Line, Span};
 
 use super::{Panel, View, cut};
-use crate::output::text::{clean, completeness, label, wrap};
+use crate::output::text::{clean, completeness, wrap};
 
 impl View {
     /// What this is, of when, and in which state.
