@@ -1,6 +1,9 @@
 //! `dnsprobe replay`: any view, from a recording.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{Args, Subcommand};
 
@@ -64,7 +67,7 @@ pub(super) struct Source {
 }
 
 /// Opens a recording and says what it is.
-pub(super) fn open(file: &PathBuf) -> anyhow::Result<Source> {
+pub(super) fn open(file: &Path) -> anyhow::Result<Source> {
     let reader = Reader::open(file)?;
     let header = reader.header();
     let (node, release) = (printable(&header.node), printable(&header.kernel));
@@ -73,7 +76,7 @@ pub(super) fn open(file: &PathBuf) -> anyhow::Result<Source> {
         eprintln!("dnsprobe: the recording has no answered queries one by one, only their counts");
     }
     Ok(Source {
-        file: file.clone(),
+        file: file.to_owned(),
         node: node.into_owned(),
         lost_after: Duration::from_nanos(header.lost_after_ns),
         ports: header.ports.clone(),

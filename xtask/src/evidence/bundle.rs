@@ -1,6 +1,6 @@
 //! One ticket, made and read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -138,8 +138,9 @@ fn long_chains(ticket: &Path) -> u64 {
 }
 
 fn differences(expected: &ByPod, derived: &ByPod) -> Vec<String> {
-    let keys = expected.keys().chain(derived.keys());
-    let mut differences: Vec<String> = keys
+    // In both there is a key twice; a set also brings them into order.
+    let keys: BTreeSet<_> = expected.keys().chain(derived.keys()).collect();
+    keys.into_iter()
         .filter_map(|key| {
             let lost = expected.get(key).copied().unwrap_or(0);
             let found = derived.get(key).copied().unwrap_or(0);
@@ -147,9 +148,7 @@ fn differences(expected: &ByPod, derived: &ByPod) -> Vec<String> {
             (found != lost && found < KEPT)
                 .then(|| format!("{cause} of {pod}: {lost} lost, {found} told by the evidence"))
         })
-        .collect();
-    differences.sort();
-    differences
+        .collect()
 }
 
 /// Findings that `diagnose` printed and the ticket lacks, or the reverse.
