@@ -94,7 +94,7 @@ impl QuerySize {
 /// The EDNS record that is all there is from `at` on.
 fn edns(bytes: &[u8], at: usize) -> Option<Edns> {
     let record = Record::at(bytes, at)?;
-    (record.rtype == OPT && record.end == bytes.len()).then(|| Edns {
+    (record.rtype == OPT && record.end == bytes.len()).then_some(Edns {
         udp_bytes: record.class,
         dnssec_ok: record.ttl & DNSSEC_OK != 0,
         has_options: record.data < record.end,

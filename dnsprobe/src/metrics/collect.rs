@@ -153,12 +153,7 @@ fn of_owners(page: &mut Page, rows: &[&PodCounts], owners: &Owners) {
 }
 
 fn of_servers(page: &mut Page, rows: &[&PodCounts]) {
-    let values: [(Family, fn(&ServerCounts) -> u64); 3] = [
-        (Family::ServerQueries, |server| server.total.queries),
-        (Family::ServerAnswers, |server| server.total.answered),
-        (Family::ServerLostQueries, |server| server.total.lost_total),
-    ];
-    for (family, value) in values {
+    let mut each = |family, value: fn(&ServerCounts) -> u64| {
         for row in rows {
             let labels = Labels::of(row);
             for server in &row.servers {
@@ -167,7 +162,10 @@ fn of_servers(page: &mut Page, rows: &[&PodCounts]) {
                 page.add(family, &labels, value(server) as f64);
             }
         }
-    }
+    };
+    each(Family::ServerQueries, |server| server.total.queries);
+    each(Family::ServerAnswers, |server| server.total.answered);
+    each(Family::ServerLostQueries, |server| server.total.lost_total);
 }
 
 /// What the kernel does not tell has no series.

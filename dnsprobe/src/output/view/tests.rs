@@ -167,7 +167,8 @@ fn the_selected_row_stays_selected_and_on_the_screen() {
     many.pods.reverse();
     view.snapshot(&many);
     view.key(Key::Enter);
-    assert_eq!(view.selected_label().as_deref(), Some("shop/p-99 (server)"));
+    let selected = view.selected.as_ref().map(|(owner, role)| label(owner, *role));
+    assert_eq!(selected.as_deref(), Some("shop/p-99 (server)"));
 }
 
 #[test]
