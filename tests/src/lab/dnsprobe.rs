@@ -20,6 +20,19 @@ pub enum Mode {
     Top,
     /// One line per transaction.
     Trace,
+    /// The query log of the servers here.
+    ServerLog,
+}
+
+impl Mode {
+    /// The subcommand with its output format.
+    fn arguments(self) -> [&'static str; 3] {
+        match self {
+            Self::Top => ["top", "-o", "json"],
+            Self::Trace => ["trace", "-o", "json"],
+            Self::ServerLog => ["trace", "-o", "coredns"],
+        }
+    }
 }
 
 /// A dnsprobe that watches.
@@ -42,11 +55,8 @@ impl Watch {
     ) -> Result<Self> {
         let mut command = Command::new(program);
         command
-            .arg(match mode {
-                Mode::Top => "top",
-                Mode::Trace => "trace",
-            })
-            .args(["-o", "json", "--lost-after", &format!("{}ms", lost_after.as_millis())])
+            .args(mode.arguments())
+            .args(["--lost-after", &format!("{}ms", lost_after.as_millis())])
             .arg("--log-dir")
             .arg(&directories.logs)
             .arg("--cgroup-root")
@@ -68,6 +78,11 @@ impl Watch {
 
     /// Give the last query time to be judged, stop dnsprobe, read its output.
     pub fn finish(self) -> Result<Observed> {
+        Observed::parse(&self.finish_lines()?)
+    }
+
+    /// The same, for what it printed as it is.
+    pub fn finish_lines(self) -> Result<Vec<String>> {
         sleep(self.lost_after + Duration::from_millis(1500));
         self.process.signal(Signal::SIGINT)?;
         let lines = self.process.finish(AMPLE)?;
@@ -75,6 +90,6 @@ impl Watch {
             fs::write(&path, lines.join("\n") + "\n")
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
-        Observed::parse(&lines)
+        Ok(lines)
     }
 }

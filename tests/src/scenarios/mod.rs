@@ -13,6 +13,7 @@ mod conntrack_clash_resolved;
 mod conntrack_clash_snat;
 mod conntrack_dying;
 mod conntrack_table_full;
+mod coredns_log;
 mod cpu_backlog_full;
 mod evidence;
 mod fault_in_window;
@@ -54,6 +55,7 @@ mod tc_drop;
 mod tcp;
 mod tcp_lost;
 mod three_causes;
+mod top_view;
 mod trace;
 mod transports;
 mod unexplained;
@@ -169,6 +171,8 @@ pub const ALL: &[Scenario] = &[
     healthy::SCENARIO,
     musl_two_nameservers::SCENARIO,
     trace::SCENARIO,
+    coredns_log::SCENARIO,
+    top_view::SCENARIO,
     latency::SCENARIO,
     conntrack_clash::SCENARIO,
     conntrack_clash_musl::SCENARIO,
@@ -248,6 +252,7 @@ pub const ALL: &[Scenario] = &[
 pub const SAME_ON_EVERY_KERNEL: &[&str] = &[
     "musl-two-nameservers",
     "trace",
+    "top-view",
     "conntrack-clash-musl",
     "fault-under-load",
     "three-causes",
