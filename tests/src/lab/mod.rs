@@ -33,6 +33,7 @@ pub mod setting;
 pub mod shell;
 pub mod spec;
 pub mod switch;
+pub mod terminal;
 pub mod undo;
 
 pub use node::Node;

@@ -13,6 +13,7 @@ mod conntrack_clash_resolved;
 mod conntrack_clash_snat;
 mod conntrack_dying;
 mod conntrack_table_full;
+mod coredns_log;
 mod cpu_backlog_full;
 mod evidence;
 mod fault_in_window;
@@ -56,6 +57,7 @@ mod tc_drop;
 mod tcp;
 mod tcp_lost;
 mod three_causes;
+mod top_view;
 mod trace;
 mod transports;
 mod unexplained;
@@ -139,6 +141,14 @@ impl Outcome {
         self
     }
 
+    /// Add something that a scenario compared: right when there is no problem.
+    fn checked(mut self, what: &str, problems: Vec<String>) -> Self {
+        if problems.is_empty() {
+            self.further.checks.push(Check::right(what));
+        }
+        self.also(problems)
+    }
+
     /// Add findings: each named by everything that must be right about it,
     /// such as `CODE of OWNER`.
     fn findings(mut self, expected: &[String], found: &[String]) -> Self {
@@ -172,6 +182,8 @@ pub const ALL: &[Scenario] = &[
     musl_two_nameservers::SCENARIO,
     trace::SCENARIO,
     replay::SCENARIO,
+    coredns_log::SCENARIO,
+    top_view::SCENARIO,
     latency::SCENARIO,
     conntrack_clash::SCENARIO,
     conntrack_clash_musl::SCENARIO,
@@ -253,6 +265,8 @@ pub const SAME_ON_EVERY_KERNEL: &[&str] = &[
     "musl-two-nameservers",
     "trace",
     "replay",
+    "coredns-log",
+    "top-view",
     "conntrack-clash-musl",
     "fault-under-load",
     "three-causes",

@@ -38,6 +38,7 @@ pub(crate) const PACKAGES: &[Package] = &[
     package("nftables", "nft", "policy drops by nftables"),
     package("conntrack", "conntrack", "conntrack statistics the lab checks against"),
     package("ipvsadm", "ipvsadm", "services in IPVS mode"),
+    package("tmux", "tmux", "the terminal in which the view of `top` is tested"),
     package("dnsmasq-base", "dnsmasq", "the DNS server of the lab (this package has no service)"),
     package("musl-tools", "musl-gcc", "the lab's client on musl's resolver"),
     package("golang-go", "go", "the lab's client on Go's resolver"),
