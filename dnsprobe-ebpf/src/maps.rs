@@ -205,11 +205,7 @@ pub(crate) fn scratch(transport: Transport, run: Run, is_client: bool) -> u32 {
 
 /// The aggregate for a key, made when it is new, and its place.
 #[inline(always)]
-pub(crate) fn stats(
-    key: &StatsWords,
-    transport: Transport,
-    run: Run,
-) -> Option<(u32, *mut Stats)> {
+pub(crate) fn stats(key: &StatsWords, transport: Transport, run: Run) -> Option<(u32, *mut Stats)> {
     let last = STATS_LAST.get_ptr_mut(user(key, transport, run) & 15)?;
     // SAFETY: this processor's own map value.
     let place = unsafe {
