@@ -15,6 +15,7 @@ mod dropped;
 mod in_flight;
 mod ipvs;
 mod layout;
+mod loading;
 mod maps;
 mod modules;
 mod netlink;

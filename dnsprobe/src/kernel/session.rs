@@ -8,7 +8,7 @@ use std::{
 };
 
 use aya::{
-    Ebpf, EbpfLoader,
+    Ebpf,
     maps::{HashMap as BpfHashMap, MapData, RingBuf},
 };
 use dnsprobe_common::{
@@ -22,7 +22,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::{
     at_server::{self, SentAgain},
-    attach::{self, Conditions, Programs},
+    attach::{self, Conditions},
     btf::Btf,
     counters::Counters,
     decode,
@@ -30,6 +30,7 @@ use super::{
     dropped::DropReasons,
     ipvs::IpvsState,
     layout::Layout,
+    loading::{self, Attached, state_of},
     maps::Maps,
     modules::Modules,
     node_services::NodeServices,
@@ -39,8 +40,7 @@ use super::{
     program_log::ProgramLog,
     recent::{self, RecentQueries},
     symbols::Symbols,
-    targets::Targets,
-    tracing::{Loaded, Tracing},
+    tracing::Loaded,
 };
 use crate::{
     engine::{FactKind, Observation, QuerySeen, Unanswered},
@@ -178,7 +178,7 @@ impl Session {
         let mut symbols = Symbols::open();
         let targets = attach::targets(&vmlinux, &modules);
         drop(modules);
-        let mut config = config(options, &vmlinux, &layout, &reasons, &mut symbols)?;
+        let mut config = loading::config(options, &vmlinux, &layout, &reasons, &mut symbols)?;
         let windows = Windows::of(&vmlinux);
         config.window_type = windows.map_or(0, |windows| windows.as_type);
         let object = Object::fitted(windows, &layout.offsets)?;
@@ -191,12 +191,12 @@ impl Session {
             preemptible: preemption::is_possible(),
             tcp: layout.tcp.as_ref().map(drop).map_err(ToString::to_string),
         };
-        let mut attached = load_and_attach(&object, &config, &layout, &targets, &conditions)?;
+        let mut attached = loading::attach(&object, &config, &layout, &targets, &conditions)?;
         // What can be attached changes what the other programs do, so where
         // the best plan is not possible they are loaded anew.
-        if adapt(&mut config, &attached.roles) {
+        if loading::adapt(&mut config, &attached.roles) {
             drop(attached);
-            attached = load_and_attach(&object, &config, &layout, &targets, &conditions)?;
+            attached = loading::attach(&object, &config, &layout, &targets, &conditions)?;
         }
         drop(object);
         let Attached { mut ebpf, tracing, roles } = attached;
@@ -492,119 +492,6 @@ fn is_confirm_drop(observation: &Observation) -> bool {
 fn recursion_misses(fdinfo: &str) -> Option<u64> {
     let line = fdinfo.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?;
     line.trim().parse().ok()
-}
-
-fn state_of(roles: &[RoleReport], role: Role) -> Option<&RoleState> {
-    roles.iter().find(|report| report.role == role).map(|report| &report.state)
-}
-
-/// Fits the configuration to the plan in force; whether it changed.
-fn adapt(config: &mut Config, roles: &[RoleReport]) -> bool {
-    let by_device = matches!(
-        state_of(roles, Role::Queue),
-        Some(RoleState::Attached { mechanism: Mechanism::BtfTracepoint, .. })
-    );
-    let before = *config;
-    config.arrives_by_device = u8::from(by_device);
-    config.sees_reading =
-        u8::from(!matches!(state_of(roles, Role::Read), Some(RoleState::Missing { .. })));
-    *config != before
-}
-
-/// What is in the kernel.
-struct Attached {
-    ebpf: Ebpf,
-    tracing: HashMap<String, Loaded>,
-    roles: Vec<RoleReport>,
-}
-
-fn load_and_attach(
-    object: &Object,
-    config: &Config,
-    layout: &Layout,
-    targets: &Targets,
-    conditions: &Conditions,
-) -> Result<Attached, SessionError> {
-    let tcp = layout.tcp.clone().unwrap_or_default();
-    let mut ebpf = EbpfLoader::new()
-        // It has nothing to do with types: `Object` fits offsets, `Tracing` finds
-        // functions.
-        .btf(None)
-        .override_global("CONFIG", config, true)
-        .override_global("OFFSETS", &layout.offsets, true)
-        .override_global("TCP", &tcp, true)
-        .load(object.bytes())?;
-    let tracing = Tracing::of(object, &ebpf, targets)?;
-    let mut programs = Programs { ebpf: &mut ebpf, tracing };
-    let mut roles: Vec<RoleReport> =
-        Role::ALL.into_iter().map(|role| attach::attach(&mut programs, role, conditions)).collect();
-    let tracing = programs.tracing.into_loaded();
-    // IPv6 has no tracepoint of its own: the one for IPv4 sees both.
-    let late = state_of(&roles, Role::Send).is_some_and(|state| {
-        matches!(state, RoleState::Attached { mechanism: Mechanism::BtfTracepoint, .. })
-    });
-    for report in &mut roles {
-        if report.role == Role::SendV6
-            && report.mechanism() == Some(Mechanism::SendTracepoint)
-            && !late
-        {
-            let reason = report.passed_over.join("; ");
-            report.state = RoleState::Missing { reason };
-        }
-    }
-    Ok(Attached { ebpf, tracing, roles })
-}
-
-fn config(
-    options: &Options,
-    vmlinux: &Btf<'_>,
-    layout: &Layout,
-    reasons: &DropReasons,
-    symbols: &mut Symbols,
-) -> Result<Config, SessionError> {
-    if options.ports.is_empty() || options.ports.len() > MAX_PORTS || options.ports.contains(&0) {
-        return Err(SessionError::Ports);
-    }
-    let arguments = |tracepoint| vmlinux.tracepoint_arguments(tracepoint).unwrap_or(0);
-    let mut config = Config {
-        reason_netfilter: reasons.number("NETFILTER_DROP").unwrap_or(0),
-        reason_rcvbuf: reasons.number("SOCKET_RCVBUFF").unwrap_or(0),
-        reason_proto_mem: reasons.number("PROTO_MEM").unwrap_or(0),
-        trace: u8::from(options.trace),
-        questions: u8::from(options.questions),
-        drop_has_reason: u8::from(arguments("kfree_skb") >= 3),
-        drop_has_socket: u8::from(arguments("kfree_skb") >= 4),
-        cgroup_pointer_typed: u8::from(layout.cgroup_pointer_typed),
-        root_cgroup: options.root_cgroup,
-        sees_reading: 1,
-        ..Config::default()
-    };
-    config.ports[..options.ports.len()].copy_from_slice(&options.ports);
-    // The inner function, where the compiler kept it.
-    let first_packet: &[&str] = &["__first_packet_length", "first_packet_length"];
-    let readers = [&["udp_recvmsg"][..], first_packet, &["udpv6_recvmsg"]];
-    if config.drop_has_reason == 0 {
-        let [a, b, c] = readers;
-        [
-            config.udp_recvmsg,
-            config.udp_first_packet,
-            config.udpv6_recvmsg,
-            config.nf_hook_slow,
-            config.udp_queue_rcv,
-            config.udpv6_queue_rcv,
-        ] = symbols.ranges([
-            a,
-            b,
-            c,
-            &["nf_hook_slow"],
-            &["udp_queue_rcv_one_skb"],
-            &["udpv6_queue_rcv_one_skb"],
-        ]);
-    } else {
-        [config.udp_recvmsg, config.udp_first_packet, config.udpv6_recvmsg] =
-            symbols.ranges(readers);
-    }
-    Ok(config)
 }
 
 /// Reading the kernel's types took many times the memory that is used from now on,

@@ -2,7 +2,7 @@
 //! all others are summed up, so that a storm of pods is no storm of series.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -17,7 +17,7 @@ use crate::{
 /// Who has series, and what the others add up to.
 #[derive(Debug, Default)]
 pub struct Owners {
-    own: HashMap<(Arc<Owner>, Role), ()>,
+    own: HashSet<(Arc<Owner>, Role)>,
     /// What each of the others had at the last reading.
     others: HashMap<(Arc<Owner>, Role), Sums>,
     /// What came to them since the start: only grows, also when one of them goes.
@@ -42,20 +42,20 @@ impl Owners {
     /// Takes in a reading: the rows that have series of their own.
     pub(super) fn sort<'a>(&mut self, rows: &'a [PodCounts], limit: usize) -> Vec<&'a PodCounts> {
         let key = |row: &PodCounts| (Arc::clone(&row.owner), row.role);
-        let present: HashMap<_, ()> = rows.iter().map(|row| (key(row), ())).collect();
-        self.own.retain(|owner, ()| present.contains_key(owner));
-        self.others.retain(|owner, _| present.contains_key(owner));
+        let present: HashSet<_> = rows.iter().map(key).collect();
+        self.own.retain(|owner| present.contains(owner));
+        self.others.retain(|owner, _| present.contains(owner));
         for rest in &mut self.rest {
             rest.in_flight = 0;
         }
         let mut own = Vec::with_capacity(rows.len().min(limit));
         for row in rows {
             let key = key(row);
-            let is_new = !self.own.contains_key(&key) && !self.others.contains_key(&key);
+            let is_new = !self.own.contains(&key) && !self.others.contains_key(&key);
             if is_new && self.own.len() < limit {
-                self.own.insert(key.clone(), ());
+                self.own.insert(key.clone());
             }
-            if self.own.contains_key(&key) {
+            if self.own.contains(&key) {
                 own.push(row);
                 continue;
             }
