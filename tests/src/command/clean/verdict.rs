@@ -27,6 +27,9 @@ pub(super) struct Cleanliness {
     counted: u64,
     /// Queries dnsprobe counted as answered.
     counted_answered: u64,
+    /// Answered queries that dnsprobe says it could not tell apart: the resolver
+    /// drew one id for both questions of a look-up.
+    same_id: u64,
     /// Queries `diagnose` saw, those of other processes included.
     diagnosed: u64,
     /// Verdicts, near misses included, and findings of `diagnose`: nothing was
@@ -47,6 +50,7 @@ impl Cleanliness {
             answered: clients.iter().map(|client| client.answered).sum(),
             counted: 0,
             counted_answered: 0,
+            same_id: 0,
             diagnosed: diagnosis.queries,
             findings: 0,
             about_others: 0,
@@ -83,9 +87,17 @@ impl Cleanliness {
             let row = rows.iter().find(|row| row.role == "client" && &row.owner.label == label);
             let seen = row.map(|row| row.total.clone()).unwrap_or_default();
             differ("queries", client.asked, seen.queries);
-            differ("answered", client.answered, seen.answered);
+            differ("answered", client.answered, seen.answered + seen.not_followed);
             differ("lost", 0, seen.lost_total);
-            differ("not followed", 0, seen.not_followed);
+            let drawn = pairs_with_one_id(client.asked);
+            if seen.not_followed > drawn {
+                self.problems.push(format!(
+                    "{label}: {} answers were not followed; that two questions of one look-up \
+                     draw the same id explains {drawn}",
+                    seen.not_followed
+                ));
+            }
+            self.same_id += seen.not_followed;
             if client.answered < client.asked {
                 self.problems.push(format!(
                     "{label}: {} queries got no answer: the machine is too slow for this rate, \
@@ -137,6 +149,15 @@ impl Cleanliness {
     }
 }
 
+/// How often at most, in so many queries, the questions for A and AAAA of one
+/// look-up may have the same id. Resolvers draw both at random, so it happens
+/// once in 65,536 look-ups of two queries; four standard deviations and one more
+/// than that do not happen by chance.
+fn pairs_with_one_id(asked: u64) -> u64 {
+    let expected = asked as f64 / 2.0 / 65_536.0;
+    (expected + 4.0 * expected.sqrt()) as u64 + 1
+}
+
 impl fmt::Display for Cleanliness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -151,6 +172,9 @@ impl fmt::Display for Cleanliness {
             self.diagnosed,
             self.findings
         )?;
+        if self.same_id > 0 {
+            write!(f, "; {} answers not followed, their ids being the same", self.same_id)?;
+        }
         if self.about_others > 0 {
             write!(f, "; {} about other processes of this machine", self.about_others)?;
         }
@@ -174,15 +198,23 @@ mod tests {
         verdicts: &[Value],
         findings: &[Value],
     ) -> Cleanliness {
-        let clients = vec![Asked { label: "shop/cart".into(), asked: 10, answered: 10 }];
-        let snapshot = json!({"schema": "dnsprobe/1", "kind": "snapshot", "pods": [
+        judge_snapshot(verdicts, findings, &snapshot(queries, answered))
+    }
+
+    fn snapshot(queries: u64, answered: u64) -> Value {
+        json!({"schema": "dnsprobe/1", "kind": "snapshot", "pods": [
             {"owner": {"label": "shop/cart"}, "role": "client", "total": {
                 "queries": queries, "answered": answered, "lost": {}, "lost_total": 0,
                 "near_misses": {}, "in_flight": 0, "not_followed": 0, "rcodes": {},
                 "latency_seconds": null}}],
             "completeness": {"complete": true, "missing": [], "lost_events": 0,
-                "in_flight_full": 0, "stats_full": 0, "tcp_unread": 0, "unattributed_queries": 0}});
-        let lines: Vec<String> = verdicts.iter().chain([&snapshot]).map(Value::to_string).collect();
+                "in_flight_full": 0, "stats_full": 0, "tcp_unread": 0, "unattributed_queries": 0}})
+    }
+
+    fn judge_snapshot(verdicts: &[Value], findings: &[Value], snapshot: &Value) -> Cleanliness {
+        let clients = vec![Asked { label: "shop/cart".into(), asked: 10, answered: 10 }];
+        let queries = snapshot["pods"][0]["total"]["queries"].clone();
+        let lines: Vec<String> = verdicts.iter().chain([snapshot]).map(Value::to_string).collect();
         let diagnosis = json!({"kind": "diagnosis", "queries": queries, "findings": findings});
         let diagnosis: Diagnosis = serde_json::from_value(diagnosis).unwrap();
         Cleanliness::judge(clients, &Observed::parse(&lines).unwrap(), &diagnosis)
@@ -224,6 +256,19 @@ mod tests {
     fn somebody_elses_loss_is_told_but_not_ours() {
         let clean = judge(10, 10, &[verdict("host/apt", true)]);
         assert!(clean.problems.is_empty() && clean.to_string().contains("1 about other"));
+    }
+
+    #[test]
+    fn a_pair_with_one_id_may_happen_but_not_often() {
+        assert_eq!((pairs_with_one_id(10), pairs_with_one_id(1_800_000)), (1, 29));
+        let not_followed = |count: u64| {
+            let mut snapshot = snapshot(10, 10 - count);
+            snapshot["pods"][0]["total"]["not_followed"] = count.into();
+            judge_snapshot(&[], &[], &snapshot)
+        };
+        let one = not_followed(1);
+        assert!(one.problems.is_empty() && one.to_string().contains("1 answers not followed"));
+        assert_eq!(not_followed(2).problems.len(), 1);
     }
 
     #[test]
