@@ -1,5 +1,6 @@
 //! Which checkout a measurement is of.
 
+use std::fmt;
 use std::process::Command;
 
 use anyhow::Result;
@@ -16,6 +17,13 @@ pub(crate) struct Source {
     pub(crate) date: String,
     /// Whether files differed from the commit.
     pub(crate) modified: bool,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let modified = if self.modified { ", with uncommitted changes" } else { "" };
+        write!(f, "{} of {}{modified}", self.commit, self.date)
+    }
 }
 
 impl Source {

@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use self::dnsperf::Asked;
 use crate::lab::cast::{CART, COREDNS_0};
+use crate::lab::crowd::Crowd;
 use crate::lab::node::{self, Place};
 use crate::lab::process::{AMPLE, Process};
 use crate::lab::spec::{Spec, Wiring};
@@ -31,6 +32,10 @@ pub struct Args {
     /// On the machine's own kernel, in namespaces, instead of in a guest.
     #[arg(long)]
     native: bool,
+    /// Pods beside the two that are busy, may be repeated: the ladder is climbed
+    /// with each number.
+    #[arg(long, value_name = "N", default_values_t = [250, 1000])]
+    pods: Vec<u32>,
     /// Seconds of traffic per rung.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
@@ -48,6 +53,7 @@ const LOST_AFTER: Duration = Duration::from_secs(1);
 /// A rung, with and without.
 #[derive(Debug, Serialize)]
 struct Rung {
+    pods: u32,
     queries_per_second: u32,
     without: Asked,
     with: Asked,
@@ -75,7 +81,8 @@ pub fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
     let specs = [COREDNS_0, CART].map(|spec| Spec { wiring: Wiring::PointToPoint, ..spec });
     let node = Node::up(place, &specs)?;
     println!(
-        "{:>9}  {:>9} {:>8} {:>9}   {:>9} {:>8} {:>9} {:>9} {:>9} {:>7} {:>8} {:>6}",
+        "{:>5} {:>9}  {:>9} {:>8} {:>9}   {:>9} {:>8} {:>9} {:>9} {:>9} {:>7} {:>8} {:>6}",
+        "PODS",
         "OFFERED/S",
         "WITHOUT/S",
         "LOST",
@@ -89,13 +96,17 @@ pub fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
         "MIB",
         "MISSED"
     );
-    for rate in RUNGS {
-        let rung = climb(&node, programs, rate, args.seconds)?;
-        rung.print(args.seconds);
-        writeln!(out, "{}", serde_json::to_string(&rung)?)?;
-        let least = f64::from(rate) * SUSTAINED;
-        if rung.without.per_second < least || rung.with.per_second < least {
-            break;
+    let mut crowd = Crowd::new(&node.directories().cgroups, &node.directories().logs)?;
+    for &pods in &args.pods {
+        crowd.grow(pods)?;
+        for rate in RUNGS {
+            let rung = climb(&node, programs, &mut crowd, pods, rate, args.seconds)?;
+            rung.print(args.seconds);
+            writeln!(out, "{}", serde_json::to_string(&rung)?)?;
+            let least = f64::from(rate) * SUSTAINED;
+            if rung.without.per_second < least || rung.with.per_second < least {
+                break;
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -104,9 +115,9 @@ pub fn run(args: &Args, programs: &Programs) -> Result<ExitCode> {
 impl Rung {
     fn print(&self, seconds: u64) {
         let us = |seconds: f64| seconds * 1e6;
-        let Self { queries_per_second, without, with, dnsprobe: seen } = self;
+        let Self { pods, queries_per_second, without, with, dnsprobe: seen } = self;
         println!(
-            "{queries_per_second:>9}  {:>9.0} {:>8} {:>9.0}   {:>9.0} {:>8} {:>9.0} {:>9} \
+            "{pods:>5} {queries_per_second:>9}  {:>9.0} {:>8} {:>9.0}   {:>9.0} {:>8} {:>9.0} {:>9} \
              {:>9} {:>7.1} {:>8.1} {:>6}",
             without.per_second,
             without.lost,
@@ -123,10 +134,18 @@ impl Rung {
     }
 }
 
-fn climb(node: &Node, programs: &Programs, rate: u32, seconds: u64) -> Result<Rung> {
+fn climb(
+    node: &Node,
+    programs: &Programs,
+    crowd: &mut Crowd,
+    pods: u32,
+    rate: u32,
+    seconds: u64,
+) -> Result<Rung> {
     let without = dnsperf::ask(node, rate, seconds)?;
     let kept = node.directories().run.join("load.jsonl");
     let process = start(node, programs, &kept)?;
+    crowd.ask()?;
     let before = processor_seconds(process.pid())?;
     let with = dnsperf::ask(node, rate, seconds)?;
     let used = processor_seconds(process.pid())? - before;
@@ -144,6 +163,7 @@ fn climb(node: &Node, programs: &Programs, rate: u32, seconds: u64) -> Result<Ru
         .find(|row| row.owner.label == CART.label() && row.role == "client")
         .context("dnsprobe saw none of the client's queries")?;
     Ok(Rung {
+        pods,
         queries_per_second: rate,
         without,
         with,

@@ -16,6 +16,7 @@ use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 
 use self::report::Report;
+use self::run::Column;
 use crate::setup::every_series;
 use crate::source::Source;
 use crate::workspace::Workspace;
@@ -37,14 +38,16 @@ guests count instructions, so that a busy machine changes nothing, and run two a
 a time; a guest that dies is started once more for what it still owes. The last \
 line is the sum. A run of all scenarios replaces its kernels' columns in \
 docs/accuracy.md and docs/accuracy.json, each of which says of which commit it is; \
-one of chosen scenarios writes the same files below target/accuracy. The exit \
-code is 1 when a cell of the table is wrong or has no result.
+one of chosen scenarios writes the same files below target/accuracy. With --missing \
+only what has no right result there is run, and put in; such a cell says of which \
+commit it is. The exit code is 1 when a cell of the table is wrong or has no result.
 
 With --clean nothing is wrong: clients ask for long, dnsprobe must count every \
 query and find nothing.")]
 #[command(after_help = "\
 Examples:
   cargo xtask accuracy                         everything, half an hour or more
+  cargo xtask accuracy --missing               what the table lacks, after a new scenario
   cargo xtask accuracy --kernel 7.3 --scenario policy-drop
   cargo xtask accuracy --clean                 an hour at 500 queries/s, in a guest
   cargo xtask accuracy --clean --native --minutes 5")]
@@ -56,6 +59,10 @@ pub(crate) struct Args {
     /// Only this scenario, may be repeated
     #[arg(long, value_name = "NAME", conflicts_with = "clean")]
     scenario: Vec<String>,
+
+    /// Only what has no right result in docs/accuracy.json, and put it in there
+    #[arg(long, conflicts_with_all = ["scenario", "clean", "resume"])]
+    missing: bool,
 
     /// What to print
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Output::Text)]
@@ -99,8 +106,20 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
     let series = if args.kernel.is_empty() { every_series() } else { args.kernel.clone() };
     let names = scenario_names(workspace, &args.scenario)?;
     let source = Source::of(workspace, PAGES)?;
+    let earlier = if has_data(workspace) { Some(committed(workspace)?) } else { None };
+    let columns: Vec<Column> = series
+        .into_iter()
+        .map(|series| Column {
+            names: match &earlier {
+                Some(earlier) if args.missing => earlier.missing(&series, &names),
+                _ => names.clone(),
+            },
+            series,
+        })
+        .filter(|column| !column.names.is_empty())
+        .collect();
     let (kernels, scenarios, cells) =
-        run::all(workspace, &series, &names, &source, args.resume, started)?;
+        run::all(workspace, &columns, &names, &source, args.resume, started)?;
     let mut report = Report::new(kernels, scenarios, cells);
     let (page, data) = if args.scenario.is_empty() {
         (workspace.root().join(PAGE), workspace.root().join(DATA))
@@ -108,8 +127,12 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
         let directory = workspace.target().join("accuracy");
         (directory.join("accuracy.md"), directory.join("accuracy.json"))
     };
-    if args.scenario.is_empty() && has_data(workspace) {
-        report = report.with_others_of(committed(workspace)?, &every_series());
+    if let Some(earlier) = earlier.filter(|_| args.scenario.is_empty()) {
+        report = if args.missing {
+            report.put_into(earlier, &every_series())
+        } else {
+            report.with_others_of(earlier, &every_series())
+        };
     }
     let json = serde_json::to_string_pretty(&report)? + "\n";
     write(&page, &page::markdown(&report))?;

@@ -44,13 +44,7 @@ pub(crate) fn markdown(report: &Report) -> String {
     );
     let _ = writeln!(page, "**{}**\n\n| kernel | run of commit |\n|---|---|", report.summary);
     for kernel in &report.kernels {
-        let source = &kernel.source;
-        let modified = if source.modified { ", with uncommitted changes" } else { "" };
-        let _ = writeln!(
-            page,
-            "| {} | {} of {}{modified} |",
-            kernel.release, source.commit, source.date
-        );
+        let _ = writeln!(page, "| {} | {} |", kernel.release, runs(report, kernel));
     }
     page.push('\n');
     overview(report, &mut page);
@@ -67,6 +61,23 @@ pub(crate) fn markdown(report: &Report) -> String {
          same in machine form, with every difference in words: [accuracy.json](accuracy.json).\n",
     );
     page
+}
+
+/// What a column is of, and which of its cells are of something else.
+fn runs(report: &Report, kernel: &Kernel) -> String {
+    let mut text = kernel.source.to_string();
+    let mut others: Vec<(String, Vec<&str>)> = Vec::new();
+    for cell in report.cells.iter().filter(|cell| cell.kernel == kernel.series) {
+        let Some(source) = cell.source.as_ref().map(ToString::to_string) else { continue };
+        match others.iter_mut().find(|(other, _)| *other == source) {
+            Some((_, names)) => names.push(&cell.scenario),
+            None => others.push((source, vec![&cell.scenario])),
+        }
+    }
+    for (source, names) in others {
+        let _ = write!(text, "; `{}`: {source}", names.join("`, `"));
+    }
+    text
 }
 
 fn overview(report: &Report, page: &mut String) {
@@ -199,6 +210,7 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::super::report::tests::{cell, report};
     use super::*;
+    use crate::source::Source;
 
     fn mixed() -> Report {
         let absent = State::Absent { reason: "no such function".into() };
@@ -218,6 +230,17 @@ mod tests {
         assert!(text.contains("WRONG 5/5") && text.contains("two on 6.12:\n  a | b"), "{text}");
         let page = markdown(&mixed());
         assert!(page.contains("- `two` on 6.12:\n  - a \\| b"), "{page}");
+    }
+
+    #[test]
+    fn a_cell_of_another_run_is_named_beside_its_columns_run() {
+        let mut later = cell("two", "6.12", State::Right);
+        let (commit, date) = ("later".into(), "2026-11-26".into());
+        later.source = Some(Source { commit, date, modified: true });
+        let page = markdown(&report(vec![cell("one", "6.12", State::Right), later]));
+        let row = "| 6.12.0-amd64 | abc1234 of 2026-11-23; `two`: later of 2026-11-26, with \
+            uncommitted changes |";
+        assert!(page.contains(row), "{page}");
     }
 
     #[test]

@@ -48,6 +48,9 @@ pub(super) struct Cell {
     pub(super) state: State,
     pub(super) losses: Option<Losses>,
     pub(super) findings: Option<Findings>,
+    /// What was run, where it is not what the rest of the column is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) source: Option<Source>,
 }
 
 /// What came of a cell.
@@ -106,6 +109,7 @@ impl Cell {
             state,
             losses: result.losses.clone(),
             findings: result.findings.clone(),
+            source: None,
         }
     }
 
@@ -117,6 +121,7 @@ impl Cell {
             state: State::NoResult { reason: reason.to_owned() },
             losses: None,
             findings: None,
+            source: None,
         }
     }
 
@@ -148,6 +153,46 @@ impl Report {
             }
         }
         Self::new(kernels, self.scenarios, cells)
+    }
+
+    /// The scenarios without an acceptable cell on a kernel.
+    pub(super) fn missing(&self, series: &str, names: &[String]) -> Vec<String> {
+        let has = |name: &str| self.cell(name, series).is_some_and(Cell::acceptable);
+        names.iter().filter(|name| !has(name)).cloned().collect()
+    }
+
+    /// An earlier table with the cells of this run in it. A kernel that the earlier
+    /// one did not know is a column of this run.
+    pub(super) fn put_into(self, earlier: Self, order: &[String]) -> Self {
+        let mut kernels = earlier.kernels.clone();
+        kernels.extend(self.kernels.iter().filter(|k| !earlier.has(&k.series)).cloned());
+        kernels.sort_by_key(|kernel| order.iter().position(|series| *series == kernel.series));
+        let about = |scenario: &Scenario| {
+            let known = earlier.scenarios.iter().find(|known| known.name == scenario.name);
+            known.filter(|_| scenario.about.is_empty()).unwrap_or(scenario).clone()
+        };
+        let scenarios: Vec<Scenario> = self.scenarios.iter().map(about).collect();
+        let mut cells = Vec::new();
+        for scenario in &scenarios {
+            for kernel in &kernels {
+                let new = self.cell(&scenario.name, &kernel.series).cloned().map(|mut cell| {
+                    cell.source = self.source_of(&kernel.series, &kernel.source);
+                    cell
+                });
+                let old = || earlier.cell(&scenario.name, &kernel.series).cloned();
+                cells.push(new.or_else(old).unwrap_or_else(|| {
+                    Cell::without_result(&scenario.name, &kernel.series, "not run yet")
+                }));
+            }
+        }
+        Self::new(kernels, scenarios, cells)
+    }
+
+    /// What this run is of on a kernel, unless it is the same as a column's.
+    fn source_of(&self, series: &str, column: &Source) -> Option<Source> {
+        let kernel = self.kernels.iter().find(|kernel| kernel.series == series)?;
+        let is_same = kernel.source.commit == column.commit && !kernel.source.modified;
+        (!is_same).then(|| kernel.source.clone())
     }
 
     fn has(&self, series: &str) -> bool {
@@ -219,7 +264,8 @@ pub(super) mod tests {
     pub(crate) fn cell(scenario: &str, kernel: &str, state: State) -> Cell {
         let losses = Losses { lost: 5, counted: 5, right: 5, ..Losses::default() };
         let losses = matches!(state, State::Right | State::Wrong { .. }).then_some(losses);
-        Cell { scenario: scenario.into(), kernel: kernel.into(), state, losses, findings: None }
+        let (scenario, kernel) = (scenario.into(), kernel.into());
+        Cell { scenario, kernel, state, losses, findings: None, source: None }
     }
 
     fn kernel(series: &str, commit: &str) -> Kernel {
@@ -245,6 +291,37 @@ pub(super) mod tests {
         assert_eq!((both.summary.cells, both.summary.right), (4, 3));
         let not_run = both.cell("new", "6.12").unwrap();
         assert_eq!(not_run.state, State::NoResult { reason: "not run yet".into() });
+    }
+
+    #[test]
+    fn what_was_missing_is_put_in_and_says_of_which_commit_it_is() {
+        let earlier = report(vec![
+            cell("one", "5.10", State::Right),
+            cell("one", "6.12", State::Wrong { problems: vec!["x".into()] }),
+        ]);
+        let names = ["one".to_owned(), "new".to_owned()];
+        assert_eq!(earlier.missing("5.10", &names), ["new"]);
+        assert_eq!(earlier.missing("6.12", &names), names);
+        assert_eq!(earlier.missing("7.3", &names), names);
+        let scenarios = names.map(|name| Scenario { name, about: String::new() });
+        let later = Report::new(
+            vec![kernel("5.10", "later"), kernel("6.12", "later")],
+            scenarios.into(),
+            vec![
+                cell("one", "6.12", State::Right),
+                cell("new", "5.10", State::Right),
+                cell("new", "6.12", State::Right),
+            ],
+        );
+        let both = later.put_into(earlier, &["5.10".to_owned(), "6.12".to_owned()]);
+        assert_eq!((both.summary.cells, both.summary.right), (4, 4));
+        assert_eq!(both.scenarios[0].about, "about");
+        let commit = |scenario: &str, series: &str| {
+            both.cell(scenario, series)?.source.as_ref().map(|source| source.commit.clone())
+        };
+        assert_eq!(commit("one", "5.10"), None);
+        assert_eq!(commit("one", "6.12").as_deref(), Some("later"));
+        assert_eq!(commit("new", "5.10").as_deref(), Some("later"));
     }
 
     pub(crate) fn report(cells: Vec<Cell>) -> Report {

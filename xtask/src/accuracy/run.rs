@@ -22,23 +22,30 @@ const ATTEMPTS: u32 = 2;
 /// Says of which checkout the results beside it are.
 const SOURCE: &str = "source.json";
 
-/// All cells, by scenario and then kernel.
+/// What to run on a kernel.
+pub(super) struct Column {
+    pub(super) series: String,
+    /// Of scenarios.
+    pub(super) names: Vec<String>,
+}
+
+/// All cells, by scenario and then kernel. `names`: all rows of the table.
 pub(super) fn all(
     workspace: &Workspace,
-    series: &[String],
+    columns: &[Column],
     names: &[String],
     source: &Source,
     resume: bool,
     started: Instant,
 ) -> Result<(Vec<Kernel>, Vec<Scenario>, Vec<Cell>)> {
     let mut kernels = Vec::new();
-    for series in series {
-        kernels.push((series, vm::find_kernel(workspace, series)?));
+    for column in columns {
+        kernels.push((column, vm::find_kernel(workspace, &column.series)?));
     }
     let lines = Lines::err(started);
     let results = two_at_a_time(kernels.len(), |index| {
-        let (series, kernel) = &kernels[index];
-        let mut job = Job::new(workspace, series, kernel, names, source.clone());
+        let (column, kernel) = &kernels[index];
+        let mut job = Job::new(workspace, column, kernel, source.clone());
         if resume {
             job.resume();
         }
@@ -48,8 +55,8 @@ pub(super) fn all(
     let kernels: Vec<Kernel> = kernels
         .into_iter()
         .zip(&results)
-        .map(|((series, kernel), (_, _, source))| Kernel {
-            series: series.clone(),
+        .map(|((column, kernel), (_, _, source))| Kernel {
+            series: column.series.clone(),
             release: kernel.release,
             source: source.clone(),
         })
@@ -59,7 +66,10 @@ pub(super) fn all(
     for name in names {
         let about = results.iter().find_map(|(results, ..)| Some(results.get(name)?.about.clone()));
         scenarios.push(Scenario { name: name.clone(), about: about.unwrap_or_default() });
-        for (kernel, (results, reason, _)) in kernels.iter().zip(&results) {
+        let ran = kernels.iter().zip(columns).zip(&results);
+        for ((kernel, _), (results, reason, _)) in
+            ran.filter(|((_, column), _)| column.names.contains(name))
+        {
             cells.push(match results.get(name) {
                 Some(result) => Cell::new(name, &kernel.series, result),
                 None => Cell::without_result(name, &kernel.series, reason),
@@ -83,11 +93,11 @@ struct Job<'a> {
 impl<'a> Job<'a> {
     fn new(
         workspace: &Workspace,
-        series: &'a str,
+        column: &'a Column,
         kernel: &'a GuestKernel,
-        names: &'a [String],
         source: Source,
     ) -> Self {
+        let Column { series, names } = column;
         let out = workspace.target().join("accuracy").join(series);
         Self { series, kernel, names, source, out, results: BTreeMap::new() }
     }

@@ -26,15 +26,13 @@ neither is an API server, which dnsprobe does not ask.
 /// The page.
 pub(super) fn markdown(report: &Report) -> String {
     let measured = &report.measured;
-    let source = &report.source;
-    let modified = if source.modified { ", with uncommitted changes" } else { "" };
     let mut page = HEAD.to_owned();
     let _ = write!(
         page,
-        "**{}**\n\nKernel {}, run of commit {} of {}{modified}. Events lost by dnsprobe: {}.\n\n\
+        "**{}**\n\nKernel {}, run of commit {}. Events lost by dnsprobe: {}.\n\n\
          | check | queries | right | wrong | unattributed | unnamed | missing | of these lost | |\n\
          |---|---|---|---|---|---|---|---|---|\n",
-        measured.summary, measured.kernel, source.commit, source.date, measured.lost_events
+        measured.summary, measured.kernel, report.source, measured.lost_events
     );
     for check in &measured.checks {
         let _ = writeln!(

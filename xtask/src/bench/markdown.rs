@@ -35,12 +35,9 @@ machine form: [performance.json](performance.json).
 
 /// The page.
 pub(super) fn page(report: &Report) -> String {
-    let source = &report.source;
     let mut page = format!(
-        "{HEAD}\nRun of commit {} of {}{} by `cargo xtask bench`.\n\n**{report}**\n",
-        source.commit,
-        source.date,
-        if source.modified { ", with uncommitted changes," } else { "" },
+        "{HEAD}\nRun of commit {} by `cargo xtask bench`.\n\n**{report}**\n",
+        report.source
     );
     bars(report, &mut page);
     for kernel in &report.kernels {

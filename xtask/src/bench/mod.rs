@@ -3,6 +3,7 @@
 
 mod bars;
 mod figures;
+mod gate;
 mod line;
 mod load;
 mod markdown;
@@ -21,6 +22,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
+pub(crate) use self::gate::compare;
 use self::line::Watcher;
 use self::report::Report;
 use crate::setup::every_series;
@@ -50,6 +52,10 @@ runs and cost per run, instructions after compilation, verified instructions, \
 bytes of stack), and user-space (its process with 250 and 1,000 pods, idle and at \
 10,000 queries/s: wake-ups, work, memory).
 
+With --gate only four rows are measured, and held against xtask/bench-baseline.json: \
+none may have grown by more than 3 %. `cargo xtask test` does the same. A commit that \
+has to make a row dearer brings a new baseline with its reason (--accept).
+
 A whole run also measures other tools on the same traffic, and compares the other \
 kernels with 6.12; it writes docs/performance.md and docs/performance.json.
 
@@ -61,6 +67,8 @@ Examples:
   cargo xtask bench --only dns-transaction    one row, in less than a minute
   cargo xtask bench --load --kernel 6.12
   cargo xtask bench --native                  start and end on this machine's kernel
+  cargo xtask bench --gate                    whether the hot path has become dearer
+  cargo xtask bench --gate --accept 'a query over TCP has two more loads'
   cargo xtask bench --peers --only dns-transaction
   cargo xtask bench --kernel 5.10 --kernel 6.12 -o json")]
 pub(crate) struct Args {
@@ -78,7 +86,7 @@ pub(crate) struct Args {
     peers: bool,
 
     /// The load ladder: dnsperf asks a real server faster and faster, without and
-    /// with dnsprobe; real times, no bars
+    /// with dnsprobe, beside 250 and 1,000 other pods; real times, no bars
     #[arg(long, conflicts_with_all = ["only", "peers", "output"])]
     load: bool,
 
@@ -86,6 +94,14 @@ pub(crate) struct Args {
     /// --load the ladder; there are no bars for it
     #[arg(long, conflicts_with_all = ["kernel", "only", "peers"])]
     native: bool,
+
+    /// Hold four rows against the committed baseline
+    #[arg(long, conflicts_with_all = ["kernel", "only", "peers", "load", "native", "output"])]
+    gate: bool,
+
+    /// With --gate: make what is measured the baseline, for this reason
+    #[arg(long, value_name = "REASON", requires = "gate")]
+    accept: Option<String>,
 
     /// What to print
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Output::Text)]
@@ -109,6 +125,9 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
     if !args.no_build {
         setup::prepare_if_needed(workspace)?;
         build::all(workspace, &build::Args::default())?;
+    }
+    if args.gate {
+        return run_gate(args.accept.as_deref(), workspace);
     }
     if args.load {
         return match args.kernel.as_slice() {
@@ -147,6 +166,20 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
         }
     }
     Ok(if report.right() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn run_gate(accept: Option<&str>, workspace: &Workspace) -> Result<ExitCode> {
+    if let Some(reason) = accept {
+        gate::accept(workspace, reason)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let compared = compare(workspace)?;
+    for one in &compared {
+        println!("{one}");
+    }
+    let grown = compared.iter().filter(|one| !one.passed()).count();
+    println!("bench gate: {} rows compared, {grown} over their baseline", compared.len());
+    Ok(if grown == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// A whole run has every kernel, the one with the bars first.
@@ -211,6 +244,8 @@ mod tests {
             peers: false,
             load: false,
             native: false,
+            gate: false,
+            accept: None,
             output: Output::Text,
             no_build: true,
         }

@@ -86,6 +86,12 @@ impl Kernel {
         Some(row.watcher(Watcher::Dnsprobe)?.added)
     }
 
+    /// Of that, what its kernel programs add.
+    pub(super) fn added_in_kernel(&self, row: &str) -> Option<f64> {
+        let row = self.rows.iter().find(|one| one.name == row)?;
+        Some(row.watcher(Watcher::Dnsprobe)?.added_in_kernel)
+    }
+
     /// What a bar is about.
     fn figure(&self, what: What) -> Option<f64> {
         match what {

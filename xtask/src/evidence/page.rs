@@ -12,12 +12,7 @@ pub(super) fn markdown(report: &Report) -> String {
          be what the lab brought about, for the pod that it was done to. Where nothing is lost\n\
          the ticket has to hold what `diagnose` found.\n\n",
     );
-    let modified = if report.source.modified { ", with changes" } else { "" };
-    let _ = writeln!(
-        text,
-        "Kernel {}, commit {} of {}{modified}.\n",
-        report.kernel, report.source.commit, report.source.date
-    );
+    let _ = writeln!(text, "Kernel {}, commit {}.\n", report.kernel, report.source);
     text += "| scenario | what happens | the ticket |\n|---|---|---|\n";
     for row in &report.rows {
         let state = match (&row.skipped, row.misses.is_empty()) {

@@ -13,7 +13,7 @@ use self::tally::Tally;
 use crate::progress::seconds;
 use crate::setup::SERIES;
 use crate::workspace::Workspace;
-use crate::{build, setup};
+use crate::{bench, build, setup};
 
 /// Run the checks, the unit tests, the native test and the lab in guests
 #[derive(Debug, clap::Args)]
@@ -22,7 +22,7 @@ Run the checks, the unit tests, the native test and the lab in guests.
 
 Without a selection, everything: formatting, clippy, generated pages, \
 `cargo test`, dnsprobe on this machine's own kernel (needs root, else counted as \
-skipped), and the lab's scenarios on each guest kernel, two guests at a time: all \
+skipped), the instructions of the hot path against their baseline, and the lab's scenarios on each guest kernel, two guests at a time: all \
 of them on 6.12, on the others those whose outcome could depend on the kernel, \
 the rest counted as skipped (--whole runs all on all). The guests count \
 instructions, so that a busy machine changes nothing. The last line is the sum: N \
@@ -46,6 +46,10 @@ pub(crate) struct Args {
     #[arg(long)]
     native: bool,
 
+    /// The instructions of the hot path against the committed baseline
+    #[arg(long)]
+    gate: bool,
+
     /// The lab in guests
     #[arg(long)]
     lab: bool,
@@ -64,14 +68,20 @@ pub(crate) struct Args {
 struct Selection {
     unit: bool,
     native: bool,
+    gate: bool,
     lab: bool,
 }
 
 impl Args {
     fn selection(&self) -> Selection {
         let lab = self.lab || self.whole || !self.scenario.is_empty();
-        let all = !(self.unit || self.native || lab);
-        Selection { unit: all || self.unit, native: all || self.native, lab: all || lab }
+        let all = !(self.unit || self.native || self.gate || lab);
+        Selection {
+            unit: all || self.unit,
+            native: all || self.native,
+            gate: all || self.gate,
+            lab: all || lab,
+        }
     }
 
     fn kernels(&self) -> Vec<String> {
@@ -106,6 +116,16 @@ fn run_sections(args: &Args, workspace: &Workspace, results: &mut Results) {
     }
     if selection.native {
         results.section("native", || host::native(workspace));
+    }
+    if selection.gate {
+        results.section("bench gate", || {
+            let mut sum = Tally::default();
+            for one in bench::compare(workspace)? {
+                println!("{one}");
+                sum += if one.passed() { Tally::PASSED } else { Tally::FAILED };
+            }
+            Ok(sum)
+        });
     }
     if selection.lab {
         let kernels = args.kernels();
@@ -168,6 +188,7 @@ mod tests {
             kernel: Vec::new(),
             unit,
             native,
+            gate: false,
             lab: false,
             whole: false,
             scenario: scenario.iter().map(|s| (*s).to_owned()).collect(),
@@ -178,13 +199,13 @@ mod tests {
     #[test]
     fn nothing_selected_means_everything() {
         let all = selection(false, false, &[]);
-        assert!(all.unit && all.native && all.lab);
+        assert!(all.unit && all.native && all.gate && all.lab);
     }
 
     #[test]
     fn a_scenario_implies_the_lab_only() {
         let lab = selection(false, false, &["x"]);
-        assert!(lab.lab && !lab.unit && !lab.native);
+        assert!(lab.lab && !lab.unit && !lab.native && !lab.gate);
     }
 
     #[test]

@@ -70,7 +70,7 @@ fn stay_multithreaded() {
 /// Sockets belong to the cgroup of the process that makes them. In the root of
 /// the hierarchy dnsprobe tells processes apart by their command, which pods do
 /// not pay for.
-pub(super) fn become_a_pod() -> Result<()> {
+fn become_a_pod() -> Result<()> {
     let cgroup = Path::new("/sys/fs/cgroup").join(CART.cgroup());
     fs::create_dir_all(&cgroup)?;
     // "0" is the writing process itself.

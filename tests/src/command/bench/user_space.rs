@@ -1,23 +1,23 @@
 //! dnsprobe's own process: what it does while nothing happens and while 10,000
 //! queries a second do, with many pods to tell of.
 
-mod pods;
 mod process;
 
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use self::pods::Pods;
 use self::process::Usage;
 use super::line::{Line, Lines, UserSpace};
 use super::machine::Machine;
+use super::nanoseconds;
 use super::row::Netfilter;
 use super::traffic::{self, DNS_PORT};
 use super::watcher::{Kind, Watcher};
-use super::{machine, nanoseconds};
 use crate::lab::Programs;
+use crate::lab::crowd::Crowd;
 
 const POD_COUNTS: [u32; 2] = [250, 1000];
 const RATE: u32 = 10_000;
@@ -29,10 +29,9 @@ pub(super) fn measure(machine: &Machine, programs: &Programs, lines: &mut Lines)
     let _netfilter = machine.netfilter(Netfilter::Conntrack)?;
     let watcher = Watcher::start(Kind::Dnsprobe, programs)?;
     let process = watcher.process().context("dnsprobe is not there")?;
-    let mut pods = Pods::new()?;
+    let mut pods = Crowd::new(Path::new("/sys/fs/cgroup"), Path::new("/var/log/pods"))?;
     for count in POD_COUNTS {
         pods.grow(count)?;
-        machine::become_a_pod()?;
         pods.ask()?;
         let mut traffic = traffic::ping_pong(DNS_PORT)?;
         // Names are looked up once.

@@ -1,6 +1,5 @@
 //! What is timed.
 
-mod messages;
 mod ping_pong;
 mod remote;
 mod tcp;
@@ -8,7 +7,6 @@ mod tun;
 
 use anyhow::Result;
 
-pub(super) use self::messages::Messages;
 use self::ping_pong::PingPong;
 use self::remote::{ClientHere, Dropped, Flows, ServerHere};
 use self::tcp::Tcp;

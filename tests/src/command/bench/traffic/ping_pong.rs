@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, UdpSocket};
 use anyhow::{Result, ensure};
 
 use super::Traffic;
-use super::messages::Messages;
+use crate::lab::messages::Messages;
 
 /// Client and server.
 #[derive(Debug)]

@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, UdpSocket};
 use anyhow::{Result, ensure};
 
 use super::Traffic;
-use super::messages::Messages;
 use super::tun::{HERE, Packet, THERE, Tun};
+use crate::lab::messages::Messages;
 
 /// The far end's port, when it is a client that keeps it.
 const PORT: u16 = 40_000;

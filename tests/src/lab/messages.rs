@@ -8,14 +8,20 @@ use crate::lab::server;
 
 /// Both messages, with the id of the current transaction.
 #[derive(Debug)]
-pub(in super::super) struct Messages {
-    pub(in super::super) query: Vec<u8>,
-    pub(in super::super) answer: Vec<u8>,
+pub struct Messages {
+    /// What a client sends.
+    pub query: Vec<u8>,
+    /// What a server sends back.
+    pub answer: Vec<u8>,
     id: u16,
 }
 
 impl Messages {
-    pub(in super::super) fn new() -> Result<Self> {
+    /// With id 0.
+    ///
+    /// # Errors
+    /// When no query can be made.
+    pub fn new() -> Result<Self> {
         let query = message::query(0, server::NAME, QueryType::A, None)?;
         let mut answer = query.clone();
         answer[2] = 0x81; // a response, recursion desired
@@ -28,12 +34,12 @@ impl Messages {
     }
 
     /// The current id.
-    pub(super) const fn id(&self) -> [u8; 2] {
+    pub const fn id(&self) -> [u8; 2] {
         self.id.to_be_bytes()
     }
 
     /// On to the next id.
-    pub(in super::super) fn next(&mut self) {
+    pub fn next(&mut self) {
         self.id = self.id.wrapping_add(1);
         let id = self.id();
         self.query[..2].copy_from_slice(&id);

@@ -1,0 +1,93 @@
+//! Many pods as far as dnsprobe can tell: a cgroup, a directory of logs, and a
+//! socket that asks. They share one network namespace.
+
+use std::fs;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use super::messages::Messages;
+
+/// Where DNS servers listen.
+const DNS_PORT: u16 = 53;
+
+/// A growing number of pods, with one server.
+#[derive(Debug)]
+pub struct Crowd {
+    cgroups: PathBuf,
+    logs: PathBuf,
+    sockets: Vec<UdpSocket>,
+    messages: Messages,
+}
+
+impl Crowd {
+    /// None yet. `cgroups`: the root of the hierarchy; `logs`: the kubelet's
+    /// directory of pod logs.
+    ///
+    /// # Errors
+    /// When no message can be made.
+    pub fn new(cgroups: &Path, logs: &Path) -> Result<Self> {
+        let (cgroups, logs) = (cgroups.to_owned(), logs.to_owned());
+        Ok(Self { cgroups, logs, sockets: Vec::new(), messages: Messages::new()? })
+    }
+
+    /// Makes more, until there are `count`.
+    ///
+    /// # Errors
+    /// Says which cgroup, directory or socket cannot be made.
+    pub fn grow(&mut self, count: u32) -> Result<()> {
+        let own = own_cgroup()?;
+        for number in u32::try_from(self.sockets.len())?..count {
+            let uid = format!("5ca1ab1e-0000-4000-8000-{number:012x}");
+            let cgroup = self.cgroups.join(format!(
+                "kubepods.slice/kubepods-burstable.slice/\
+                 kubepods-burstable-pod{}.slice/cri-containerd-{number:064x}.scope",
+                uid.replace('-', "_")
+            ));
+            fs::create_dir_all(&cgroup)?;
+            fs::create_dir_all(self.logs.join(format!("load_pod-{number}_{uid}/main")))?;
+            // A socket belongs to the cgroup of the process that makes it, and
+            // stays there.
+            enter(&cgroup)?;
+            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+            socket.connect((Ipv4Addr::LOCALHOST, DNS_PORT))?;
+            self.sockets.push(socket);
+        }
+        enter(&own)
+    }
+
+    /// Each asks a few times and is answered.
+    ///
+    /// # Errors
+    /// Of the sockets, and when somebody gets another's answer.
+    pub fn ask(&mut self) -> Result<()> {
+        const TIMES: u32 = 3;
+        let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, DNS_PORT))?;
+        let mut buffer = [0; 512];
+        for _ in 0..TIMES {
+            for socket in &self.sockets {
+                self.messages.next();
+                socket.send(&self.messages.query)?;
+                let (_, from) = server.recv_from(&mut buffer)?;
+                server.send_to(&self.messages.answer, from)?;
+                let length = socket.recv(&mut buffer)?;
+                ensure!(buffer[..length] == self.messages.answer[..], "somebody else's answer");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Puts the writing process, which is "0", into a cgroup.
+fn enter(cgroup: &Path) -> Result<()> {
+    fs::write(cgroup.join("cgroup.procs"), "0")
+        .with_context(|| format!("cannot enter {}", cgroup.display()))
+}
+
+/// This process's place in the unified hierarchy.
+fn own_cgroup() -> Result<PathBuf> {
+    let text = fs::read_to_string("/proc/self/cgroup")?;
+    let path = text.lines().find_map(|line| line.strip_prefix("0::/"));
+    Ok(Path::new("/sys/fs/cgroup").join(path.context("no unified cgroup hierarchy")?))
+}
