@@ -93,6 +93,17 @@ pub(super) trait Handler {
     fn settles(&self) -> bool {
         false
     }
+    /// Whether the counters are read as soon as everything is attached, besides at
+    /// the end of each interval.
+    fn reads_at_once(&self) -> bool {
+        false
+    }
+    /// Whether SIGHUP is no reason to end: it then calls [`Handler::reload`].
+    fn reloads(&self) -> bool {
+        false
+    }
+    /// The user asks for settings to be read again.
+    fn reload(&mut self) {}
     /// The counters at the end of an interval; `last` when stopping.
     fn snapshot(&mut self, snapshot: &Snapshot, last: bool) -> anyhow::Result<()>;
 }
@@ -209,6 +220,12 @@ impl Watch {
         let end = options.duration.unwrap_or(Duration::from_secs(10 * 365 * 86_400));
         let mut end = tokio::time::Instant::now() + end;
         let mut settling = false;
+        let hang_up = handler.reloads().then(|| signal(SignalKind::hangup()));
+        let mut hang_up = hang_up.transpose()?;
+        if handler.reads_at_once() {
+            self.read()?;
+            handler.snapshot(&self.pipeline.snapshot(), false)?;
+        }
         loop {
             tokio::select! {
                 ready = self.session.wait() => {
@@ -238,6 +255,7 @@ impl Watch {
                     settling = true;
                     end += options.lost_after + 2 * SWEEP;
                 }
+                () = told(&mut hang_up) => handler.reload(),
                 wish = handler.input() => if wish? == Wish::Stop { break },
                 _ = self.interrupt.recv() => break,
                 _ = self.terminate.recv() => break,
@@ -285,6 +303,14 @@ impl Watch {
         let time = Timestamp(SystemTime::now());
         self.pipeline.read(reading, time, since, &mut self.identity);
         Ok(())
+    }
+}
+
+/// Waits for a signal; for ever where it is not asked for.
+async fn told(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
     }
 }
 

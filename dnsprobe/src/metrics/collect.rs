@@ -2,7 +2,7 @@
 
 use super::{
     family::{Family, Label},
-    owners::{Owners, Sums},
+    owners::{Limits, Owners, Sums},
     page::{Format, Page},
 };
 use crate::{
@@ -21,14 +21,36 @@ pub struct Scrape<'a> {
     pub counters: &'a Counters,
     /// How the hooks stand.
     pub hooks: &'a [RoleReport],
-    /// Owners and roles that have series of their own, at most.
-    pub max_owners: usize,
+    /// Who has series of their own.
+    pub limits: &'a Limits,
     /// Whether an owner's servers are told apart.
     pub servers: bool,
     /// Verdicts that were not printed.
     pub verdicts_not_printed: u64,
+    /// How often the settings were read again.
+    pub reloads: Reloads,
     /// What dnsprobe itself costs.
     pub own: OwnCost,
+}
+
+/// How often somebody asked for the settings to be read again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reloads {
+    /// They were.
+    pub applied: u64,
+    /// They were broken, and stayed as they were.
+    pub refused: u64,
+    /// The last time was one of these.
+    pub last_refused: bool,
+}
+
+impl Reloads {
+    /// One more.
+    pub fn count(&mut self, applied: bool) {
+        self.applied += u64::from(applied);
+        self.refused += u64::from(!applied);
+        self.last_refused = !applied;
+    }
 }
 
 /// What a process costs.
@@ -46,7 +68,7 @@ pub struct OwnCost {
 #[must_use]
 pub fn collect(scrape: &Scrape<'_>, owners: &mut Owners, format: Format) -> String {
     let mut page = Page::new(format);
-    let rows = owners.sort(&scrape.snapshot.pods, scrape.max_owners);
+    let rows = owners.sort(&scrape.snapshot.pods, scrape.limits);
     of_owners(&mut page, &rows, owners);
     if scrape.servers {
         of_servers(&mut page, &rows);
@@ -239,6 +261,12 @@ fn of_dnsprobe(page: &mut Page, scrape: &Scrape<'_>) {
     ] {
         page.add(family, &[], value);
     }
+    let reloads = &scrape.reloads;
+    for (result, count) in [("applied", reloads.applied), ("refused", reloads.refused)] {
+        page.add(Family::ConfigReloads, &[(Label::Result, result)], count as f64);
+    }
+    let holds = f64::from(u8::from(!reloads.last_refused));
+    page.add(Family::ConfigReloadSuccessful, &[], holds);
     page.add(Family::BuildInfo, &[(Label::Version, env!("CARGO_PKG_VERSION"))], 1.0);
     page.add(Family::ProcessCpu, &[], own.cpu_seconds);
     page.add(Family::ProcessMemory, &[], own.resident_bytes as f64);
@@ -267,9 +295,10 @@ mod tests {
             snapshot: &snapshot(),
             counters: &counters,
             hooks: &hooks,
-            max_owners: 1_000,
+            limits: &Limits::default(),
             servers,
             verdicts_not_printed: 0,
+            reloads: Reloads::default(),
             own: OwnCost::default(),
         };
         collect(&scrape, &mut Owners::default(), format)

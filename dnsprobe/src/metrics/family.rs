@@ -43,6 +43,8 @@ pub enum Label {
     Event,
     /// `ipv4` or `ipv6`.
     Family,
+    /// What came of it: `applied` or `refused`.
+    Result,
     /// dnsprobe's version.
     Version,
     /// Upper bound of a bucket.
@@ -67,6 +69,7 @@ impl Label {
             Self::State => "state",
             Self::Event => "event",
             Self::Family => "family",
+            Self::Result => "result",
             Self::Version => "version",
             Self::Le => "le",
         }
@@ -128,6 +131,10 @@ pub enum Family {
     TcpUnread,
     /// Verdicts that were not printed.
     VerdictsNotPrinted,
+    /// How often settings were read again.
+    ConfigReloads,
+    /// Whether that went well the last time.
+    ConfigReloadSuccessful,
     /// When the counters were read.
     ReadingTime,
     /// The build.
@@ -141,15 +148,15 @@ pub enum Family {
 }
 
 use Label::{
-    Cause, Event, Family as Ip, Hook, Mechanism, Namespace, OwnerKind, Pod, Rcode, Role, Server,
-    State, Unit, Version,
+    Cause, Event, Family as Ip, Hook, Mechanism, Namespace, OwnerKind, Pod, Rcode,
+    Result as Outcome, Role, Server, State, Unit, Version,
 };
 
 const OWNER: &[Label] = &[OwnerKind, Namespace, Pod, Unit, Role];
 
 impl Family {
     /// Every metric, in the order they are written.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::Queries,
         Self::Answers,
         Self::LostQueries,
@@ -176,6 +183,8 @@ impl Family {
         Self::StatsFull,
         Self::TcpUnread,
         Self::VerdictsNotPrinted,
+        Self::ConfigReloads,
+        Self::ConfigReloadSuccessful,
         Self::ReadingTime,
         Self::BuildInfo,
         Self::ProcessCpu,
@@ -213,6 +222,8 @@ impl Family {
             Self::StatsFull => "dnsprobe_aggregates_full",
             Self::TcpUnread => "dnsprobe_unread_tcp_messages",
             Self::VerdictsNotPrinted => "dnsprobe_verdicts_not_printed",
+            Self::ConfigReloads => "dnsprobe_config_reloads",
+            Self::ConfigReloadSuccessful => "dnsprobe_config_last_reload_successful",
             Self::ReadingTime => "dnsprobe_reading_timestamp_seconds",
             Self::BuildInfo => "dnsprobe_build_info",
             Self::ProcessCpu => "process_cpu_seconds",
@@ -232,6 +243,7 @@ impl Family {
             | Self::ConntrackEntries
             | Self::ConntrackEntriesLimit
             | Self::Complete
+            | Self::ConfigReloadSuccessful
             | Self::ReadingTime
             | Self::ProcessMemory
             | Self::ProcessStart => Kind::Gauge,
@@ -256,6 +268,7 @@ impl Family {
             Self::ConntrackEvents => &[Event],
             Self::UdpErrors => &[Ip, Event],
             Self::HookState => &[Hook, State, Mechanism],
+            Self::ConfigReloads => &[Outcome],
             Self::BuildInfo => &[Version],
             _ => &[],
         }
@@ -297,6 +310,10 @@ impl Family {
             Self::StatsFull => "Transactions not counted because their table was full.",
             Self::TcpUnread => "DNS messages over TCP that could not be read.",
             Self::VerdictsNotPrinted => "Verdicts beyond the rate at which they are printed.",
+            Self::ConfigReloads => "Times that the settings were to be read again (SIGHUP).",
+            Self::ConfigReloadSuccessful => {
+                "0 when the settings could not be read again the last time, else 1."
+            }
             Self::ReadingTime => "When the counters were read last, Unix time.",
             Self::BuildInfo => "The running dnsprobe.",
             Self::ProcessCpu => "Processor time spent by dnsprobe in user space and system calls.",

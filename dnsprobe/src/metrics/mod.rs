@@ -8,8 +8,8 @@ mod owners;
 mod page;
 mod reference;
 
-pub use collect::{OwnCost, Scrape, collect};
+pub use collect::{OwnCost, Reloads, Scrape, collect};
 pub use family::{Family, Kind, Label};
-pub use owners::Owners;
+pub use owners::{Limits, Owners};
 pub use page::{Format, Page};
 pub use reference::reference;

@@ -14,6 +14,29 @@ use crate::{
     stats::{Buckets, Counts, PodCounts},
 };
 
+/// Who may have series of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// So many owners and roles.
+    pub owners: usize,
+    /// Only pods of these namespaces; none: all.
+    pub namespaces: HashSet<String>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { owners: 1_000, namespaces: HashSet::new() }
+    }
+}
+
+impl Limits {
+    /// Whether the namespace rules an owner out. One that is not known yet does not.
+    fn exclude(&self, owner: &Owner) -> bool {
+        let Owner::Pod { namespace: Some(namespace), .. } = owner else { return false };
+        !self.namespaces.is_empty() && !self.namespaces.contains(namespace)
+    }
+}
+
 /// Who has series, and what the others add up to.
 #[derive(Debug, Default)]
 pub struct Owners {
@@ -40,7 +63,11 @@ pub(super) struct Sums {
 
 impl Owners {
     /// Takes in a reading: the rows that have series of their own.
-    pub(super) fn sort<'a>(&mut self, rows: &'a [PodCounts], limit: usize) -> Vec<&'a PodCounts> {
+    pub(super) fn sort<'a>(
+        &mut self,
+        rows: &'a [PodCounts],
+        limits: &Limits,
+    ) -> Vec<&'a PodCounts> {
         let key = |row: &PodCounts| (Arc::clone(&row.owner), row.role);
         let present: HashSet<_> = rows.iter().map(key).collect();
         self.own.retain(|owner| present.contains(owner));
@@ -48,15 +75,21 @@ impl Owners {
         for rest in &mut self.rest {
             rest.in_flight = 0;
         }
-        let mut own = Vec::with_capacity(rows.len().min(limit));
+        let mut own = Vec::with_capacity(rows.len().min(limits.owners));
         for row in rows {
             let key = key(row);
             let is_new = !self.own.contains(&key) && !self.others.contains_key(&key);
-            if is_new && self.own.len() < limit {
+            let excluded = limits.exclude(&row.owner);
+            if is_new && !excluded && self.own.len() < limits.owners {
                 self.own.insert(key.clone());
             }
             if self.own.contains(&key) {
                 own.push(row);
+                if excluded {
+                    // Shown for the last time: what comes from here on is the others'.
+                    self.own.remove(&key);
+                    self.others.insert(key, Sums::up_to(row));
+                }
                 continue;
             }
             let now = Sums::of(row);
@@ -90,6 +123,12 @@ impl Sums {
             latency: row.latency.clone(),
             read_delay: row.read_delay.clone(),
         }
+    }
+
+    /// What has come to an end: what is still in flight is yet to be counted.
+    fn up_to(row: &PodCounts) -> Self {
+        let sums = Self::of(row);
+        Self { queries: sums.queries.saturating_sub(sums.in_flight), ..sums }
     }
 
     fn grow(&mut self, now: &Self, before: &Self) {
@@ -137,6 +176,10 @@ mod tests {
         }
     }
 
+    fn limits(owners: usize, namespaces: &[&str]) -> Limits {
+        Limits { owners, namespaces: namespaces.iter().map(|&name| name.to_owned()).collect() }
+    }
+
     fn names(rows: &[&PodCounts]) -> Vec<String> {
         rows.iter().map(|row| row.owner.to_string()).collect()
     }
@@ -144,17 +187,48 @@ mod tests {
     #[test]
     fn the_first_keep_their_series_and_the_rest_only_grows() {
         let mut owners = Owners::default();
-        let sorted = names(&owners.sort(&[row("a", 1), row("b", 2), row("c", 10)], 2));
+        let sorted =
+            names(&owners.sort(&[row("a", 1), row("b", 2), row("c", 10)], &limits(2, &[])));
         assert_eq!(sorted, ["shop/a", "shop/b"]);
         assert_eq!((owners.rest(Role::Client).queries, owners.over_limit()), (10, 1));
         // One of the first is gone: who was summed up stays so, a new one takes over.
-        let sorted = names(&owners.sort(&[row("b", 2), row("c", 15), row("d", 4)], 2));
+        let sorted =
+            names(&owners.sort(&[row("b", 2), row("c", 15), row("d", 4)], &limits(2, &[])));
         assert_eq!(sorted, ["shop/b", "shop/d"]);
         let rest = owners.rest(Role::Client);
         assert_eq!((rest.queries, rest.in_flight), (15, 1));
         // And when it goes too, what it asked stays.
-        owners.sort(&[row("b", 2)], 2);
+        owners.sort(&[row("b", 2)], &limits(2, &[]));
         let rest = owners.rest(Role::Client);
         assert_eq!((rest.queries, rest.in_flight, owners.over_limit()), (15, 0, 0));
+    }
+
+    #[test]
+    fn a_namespace_that_is_ruled_out_later_is_summed_up_from_there_on() {
+        let mut owners = Owners::default();
+        let all = limits(5, &[]);
+        let none_of_shop = limits(5, &["kube-system"]);
+        assert_eq!(names(&owners.sort(&[row("a", 10)], &all)), ["shop/a"]);
+        // Once more with its own series, up to the moment of the change.
+        assert_eq!(names(&owners.sort(&[row("a", 14)], &none_of_shop)), ["shop/a"]);
+        assert_eq!(owners.rest(Role::Client).queries, 0);
+        assert!(owners.sort(&[row("a", 20)], &none_of_shop).is_empty());
+        // Six have come since, and one was in flight.
+        assert_eq!(owners.rest(Role::Client).queries, 7);
+        // Let in again, it stays where it is counted.
+        assert!(owners.sort(&[row("a", 21)], &all).is_empty());
+        assert_eq!(owners.rest(Role::Client).queries, 8);
+    }
+
+    #[test]
+    fn hosts_and_pods_of_unknown_namespace_are_never_ruled_out() {
+        let limits = limits(5, &["kube-system"]);
+        assert!(!limits.exclude(&Owner::Host { name: "sshd".into() }));
+        let mut unknown = row("a", 1);
+        assert!(limits.exclude(&unknown.owner));
+        if let Owner::Pod { namespace, .. } = Arc::make_mut(&mut unknown.owner) {
+            *namespace = None;
+        }
+        assert!(!limits.exclude(&unknown.owner));
     }
 }

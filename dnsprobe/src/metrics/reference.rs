@@ -38,8 +38,10 @@ pub fn reference() -> String {
          round.\n\n\
          ## Labels\n\n\
          - `owner_kind`: `pod`, `container` (one outside any pod; `unit` is its name), `host` (a process outside both), `unattributed`, or `other`: \
-         the sum of all owners beyond `--max-owners`. Those keep being summed up, so that no \
-         counter goes back.\n\
+         the sum of all owners beyond `--max-owners` and of pods outside `--namespaces`. Those keep \
+         being summed up until they are gone, whatever the settings become, so that no counter goes \
+         back and nothing counts twice. A pod that loses its series to a new `--namespaces` shows \
+         them once more; only what it asks after that is added to `other`.\n\
          - `namespace`, `pod`: of a pod. While its name is unknown, `pod` is its UID.\n\
          - `unit`: of a host process its systemd unit or command; of what is unattributed the \
          reason.\n\

@@ -232,12 +232,14 @@ mod tests {
 
     use super::*;
     use crate::{
+        metrics::Limits,
         output::testing::{clash, snapshot},
         serve::Options,
     };
 
     fn published() -> Shared {
-        let options = Options { interval: Duration::from_secs(5), max_owners: 10, servers: true };
+        let options =
+            Options { interval: Duration::from_secs(5), limits: Limits::default(), servers: true };
         let shared = Shared::new(options);
         shared.lock().reading(&snapshot());
         shared.lock().verdict(&clash(), true);
@@ -275,7 +277,8 @@ mod tests {
 
     #[test]
     fn before_the_first_reading_it_is_healthy_and_not_ready() {
-        let options = Options { interval: Duration::from_secs(5), max_owners: 10, servers: true };
+        let options =
+            Options { interval: Duration::from_secs(5), limits: Limits::default(), servers: true };
         let shared = Shared::new(options);
         let status = |path| get(path, "", &shared).status();
         assert_eq!(status("/healthz"), StatusCode::OK);

@@ -218,12 +218,14 @@ mod tests {
     use super::*;
     use crate::{
         identity::Owner,
+        metrics::Limits,
         output::testing::{clash, snapshot},
         serve::{Options, Shared},
     };
 
     fn shared() -> Shared {
-        let options = Options { interval: Duration::from_secs(1), max_owners: 5, servers: true };
+        let options =
+            Options { interval: Duration::from_secs(1), limits: Limits::default(), servers: true };
         Shared::new(options)
     }
 

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     engine::Verdict,
     kernel::{Counters, RoleReport},
-    metrics::{Format, OwnCost, Owners, Scrape, collect},
+    metrics::{Format, Limits, OwnCost, Owners, Reloads, Scrape, collect},
     stats::Snapshot,
 };
 
@@ -17,12 +17,12 @@ use crate::{
 const RECENT: usize = 100;
 
 /// What is published, and how much of it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Time between two readings.
     pub interval: Duration,
-    /// Owners and roles that have metrics of their own, at most.
-    pub max_owners: usize,
+    /// Who has metrics of their own.
+    pub limits: Limits,
     /// Whether metrics tell an owner's servers apart.
     pub servers: bool,
 }
@@ -38,6 +38,7 @@ pub struct Published {
     verdicts: VecDeque<Verdict>,
     verdicts_not_printed: u64,
     owners: Owners,
+    reloads: Reloads,
 }
 
 #[derive(Debug)]
@@ -62,6 +63,7 @@ impl Shared {
             verdicts: VecDeque::new(),
             verdicts_not_printed: 0,
             owners: Owners::default(),
+            reloads: Reloads::default(),
         })))
     }
 
@@ -75,6 +77,16 @@ impl Published {
     /// Everything is attached, in this way.
     pub fn watching(&mut self, hooks: &[RoleReport]) {
         self.hooks = hooks.to_vec();
+    }
+
+    /// From now on so much is published.
+    pub fn limit(&mut self, options: Options) {
+        self.options = options;
+    }
+
+    /// Somebody asked for the settings to be read again; whether they could be.
+    pub fn settings_read(&mut self, applied: bool) {
+        self.reloads.count(applied);
     }
 
     /// The counters were read.
@@ -116,9 +128,10 @@ impl Published {
             snapshot: &snapshot,
             counters,
             hooks: &self.hooks,
-            max_owners: self.options.max_owners,
+            limits: &self.options.limits,
             servers: self.options.servers,
             verdicts_not_printed: self.verdicts_not_printed,
+            reloads: self.reloads,
             own,
         };
         Some(collect(&scrape, &mut self.owners, format))
@@ -153,12 +166,13 @@ mod tests {
     use super::*;
     use crate::output::testing::{clash, snapshot};
 
-    const OPTIONS: Options =
-        Options { interval: Duration::from_secs(5), max_owners: 10, servers: true };
+    fn options() -> Options {
+        Options { interval: Duration::from_secs(5), limits: Limits::default(), servers: true }
+    }
 
     #[test]
     fn it_is_ready_with_the_first_reading() {
-        let shared = Shared::new(OPTIONS);
+        let shared = Shared::new(options());
         let mut published = shared.lock();
         assert!(published.ready().unwrap_err().contains("not been read yet"));
         let metrics = |published: &mut Published| {
@@ -172,7 +186,7 @@ mod tests {
 
     #[test]
     fn the_last_verdicts_are_kept_and_the_others_only_counted() {
-        let shared = Shared::new(OPTIONS);
+        let shared = Shared::new(options());
         let mut published = shared.lock();
         for number in 0..RECENT + 5 {
             published.verdict(&clash(), number < 3);

@@ -1,24 +1,28 @@
 //! `dnsprobe serve`: watches all the time and publishes over HTTP.
 
+mod daemon;
+mod rate;
+mod settings;
+mod sources;
+
 use std::{
     io::{self, Write},
     net::SocketAddr,
-    time::{Duration, Instant},
+    path::PathBuf,
+    time::Duration,
 };
 
 use anyhow::Context;
-use clap::Args;
+use clap::{ArgAction::Set, Args};
 
+use self::{daemon::Daemon, settings::Settings};
 use super::{
     EXIT_OK, WatchOptions,
-    watch::{self, Detail, Handler},
+    watch::{self, Detail},
 };
 use crate::{
-    engine::{Transaction, Verdict},
-    kernel::RoleReport,
-    output::json,
-    serve::{self, Server, Shared, check_address},
-    stats::Snapshot,
+    metrics::Limits,
+    serve::{self, Shared, check_address},
 };
 
 /// Watch all the time, and publish metrics, health, the last reading and the last
@@ -27,6 +31,17 @@ use crate::{
 /// Everything is counted inside the kernel and read once per interval, whoever asks
 /// how often. Each lost query is one line of JSON on standard output, for log
 /// collectors.
+///
+/// Settings: a flag goes before the environment (DNSPROBE_MAX_OWNERS for --max-owners),
+/// that before the file of --config (TOML; keys are the options' names, such as
+/// max-owners = 500), that before what is built in. --print-config shows them all, each
+/// with where it comes from. An unknown key is an error. SIGHUP reads file and
+/// environment again and changes max-owners, namespaces, no-servers, verdicts and
+/// max-verdicts; what else differs needs a restart, which is said on standard error.
+/// When the file is broken, all stays as it was.
+///
+/// SIGTERM and SIGINT end it with exit code 0, after a last reading. Nothing stays in
+/// the kernel, however it ends.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Paths: / (a page for people), /metrics (Prometheus, OpenMetrics; docs/metrics.md), /healthz,
@@ -36,10 +51,17 @@ Examples:
   dnsprobe serve                                 on 127.0.0.1:9353
   dnsprobe serve --listen 10.0.0.7:9353          for a Prometheus elsewhere
   dnsprobe serve --verdicts none --no-servers    fewer lines, fewer series
+  dnsprobe serve --config /etc/dnsprobe.toml --print-config
   curl -s 127.0.0.1:9353/api/v1/snapshot | jq .")]
 pub(super) struct Options {
     #[command(flatten)]
     watch: WatchOptions,
+    /// A TOML file with settings [default: $DNSPROBE_CONFIG, else none].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print the settings in force, each with where it comes from, and end.
+    #[arg(long)]
+    print_config: bool,
     /// Time between two readings of the counters.
     #[arg(long, value_parser = super::positive_duration, default_value = "5s", value_name = "TIME")]
     interval: Duration,
@@ -47,13 +69,16 @@ pub(super) struct Options {
     #[arg(long, default_value = "127.0.0.1:9353", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
     /// Allow --listen to stand for every interface of the node (0.0.0.0, [::]).
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = Set)]
     listen_on_all_interfaces: bool,
     /// Owners and roles with metrics of their own; all others are summed up.
     #[arg(long, default_value_t = 1_000, value_name = "N")]
     max_owners: usize,
+    /// Only pods of these namespaces have metrics of their own; empty: all.
+    #[arg(long, value_delimiter = ',', value_name = "NAMESPACE")]
+    namespaces: Vec<String>,
     /// Leave out the metrics that tell an owner's servers apart.
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = Set)]
     no_servers: bool,
     /// What becomes of verdicts on standard output.
     #[arg(long, value_enum, default_value_t)]
@@ -66,7 +91,7 @@ pub(super) struct Options {
     /// Lost queries are then reported without their name and command, and a clash
     /// without the other query. The queries of a resolver that was content with
     /// another server's answer count as lost.
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = Set)]
     without_names: bool,
 }
 
@@ -80,100 +105,34 @@ enum Verdicts {
     None,
 }
 
-pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
+pub(super) fn run(given: &Options) -> anyhow::Result<u8> {
+    let settings = Settings::of_process(given.config.as_deref())?;
+    if given.print_config {
+        io::stdout().lock().write_all(settings.print().as_bytes())?;
+        return Ok(EXIT_OK);
+    }
+    let options = settings.options.clone();
     check_address(options.listen, options.listen_on_all_interfaces)?;
-    let published = Shared::new(serve::Options {
-        interval: options.interval,
-        max_owners: options.max_owners,
-        servers: !options.no_servers,
-    });
+    let published = Shared::new(options.published());
     // Before anything is attached: an address that is taken is known at once.
     let server = serve::bind(options.listen, published.clone())
         .with_context(|| format!("cannot listen on {}", options.listen))?;
-    let mut daemon = Daemon {
-        published,
-        server: Some(server),
-        print: options.verdicts == Verdicts::Json,
-        rate: Rate::new(options.max_verdicts, Instant::now()),
-    };
+    let mut daemon = Daemon::new(settings, published, server);
     let detail = if options.without_names { Detail::Counts } else { Detail::Names };
     watch::run(&options.watch, detail, Some(options.interval), &mut daemon)?;
     Ok(EXIT_OK)
 }
 
-struct Daemon {
-    published: Shared,
-    /// Until it serves.
-    server: Option<Server>,
-    print: bool,
-    rate: Rate,
-}
-
-impl Handler for Daemon {
-    fn watching(&mut self, hooks: &[RoleReport]) -> anyhow::Result<()> {
-        self.published.lock().watching(hooks);
-        let Some(server) = self.server.take() else { return Ok(()) };
-        let address = server.address()?;
-        server.start().context("cannot serve")?;
-        eprintln!("dnsprobe: serving on http://{address}/");
-        Ok(())
-    }
-
-    fn transaction(&mut self, _: &Transaction) -> anyhow::Result<()> {
-        Ok(())
-    }
-
-    fn verdict(&mut self, verdict: &Verdict) -> anyhow::Result<()> {
-        // A full disk or a log collector that is gone is no reason to stop watching.
-        let printed = !self.print
-            || self.rate.allows(Instant::now())
-                && json::write(json::Record::Verdict(verdict), &mut io::stdout().lock()).is_ok();
-        self.published.lock().verdict(verdict, printed);
-        Ok(())
-    }
-
-    fn snapshot(&mut self, snapshot: &Snapshot, _: bool) -> anyhow::Result<()> {
-        self.published.lock().reading(snapshot);
-        // As above.
-        let _ = io::stdout().lock().flush();
-        Ok(())
-    }
-}
-
-/// At most so many per second.
-#[derive(Debug)]
-struct Rate {
-    per_second: u32,
-    second: Instant,
-    left: u32,
-}
-
-impl Rate {
-    fn new(per_second: u32, now: Instant) -> Self {
-        Self { per_second, second: now, left: per_second }
-    }
-
-    fn allows(&mut self, now: Instant) -> bool {
-        if now.duration_since(self.second) >= Duration::from_secs(1) {
-            (self.second, self.left) = (now, self.per_second);
+impl Options {
+    /// What is published, and how much of it.
+    fn published(&self) -> serve::Options {
+        serve::Options {
+            interval: self.interval,
+            limits: Limits {
+                owners: self.max_owners,
+                namespaces: self.namespaces.iter().cloned().collect(),
+            },
+            servers: !self.no_servers,
         }
-        let allows = self.left > 0;
-        self.left = self.left.saturating_sub(1);
-        allows
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_more_than_so_many_a_second() {
-        let start = Instant::now();
-        let mut rate = Rate::new(2, start);
-        let allowed = |rate: &mut Rate, ms| rate.allows(start + Duration::from_millis(ms));
-        assert!(allowed(&mut rate, 0) && allowed(&mut rate, 10) && !allowed(&mut rate, 20));
-        assert!(!allowed(&mut rate, 999) && allowed(&mut rate, 1_000));
-        assert!(!Rate::new(0, start).allows(start));
     }
 }
