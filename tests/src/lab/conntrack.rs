@@ -1,8 +1,31 @@
-//! The kernel's own conntrack counters, read over ctnetlink.
+//! The kernel's own conntrack counters and entries, read over ctnetlink.
 
-use anyhow::Result;
+use std::net::IpAddr;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
 
 use super::node::Node;
+
+/// How long a client may take to start and to send.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Waits until a UDP flow from this address has an entry.
+///
+/// # Errors
+/// When there is none for [`PATIENCE`], or the table cannot be read.
+pub fn wait_for_entry(node: &Node, source: IpAddr) -> Result<()> {
+    let start = Instant::now();
+    loop {
+        let listed = node.namespace().run(&format!("conntrack -L -p udp --orig-src {source}"))?;
+        if !listed.trim().is_empty() {
+            return Ok(());
+        }
+        ensure!(start.elapsed() < PATIENCE, "{source} has no conntrack entry after {PATIENCE:?}");
+        sleep(Duration::from_millis(20));
+    }
+}
 
 /// Sums over all processors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -13,9 +13,11 @@ use super::{Kernels, Outcome, Scenario};
 use crate::client::query;
 use crate::expectation::Expectation;
 use crate::lab::cast::{CART, COREDNS_0, COREDNS_1, DNS, SECOND_DNS, VICTIM, WORKER};
+use crate::lab::conntrack;
 use crate::lab::counters::protocol;
 use crate::lab::firewall::{Balance, Rules};
 use crate::lab::server;
+use crate::lab::spec::Spec;
 
 pub(super) const SCENARIO: Scenario = Scenario {
     name: "answer-mismatch",
@@ -41,16 +43,16 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     let unconnected =
         query::Args { burst: true, timeout_ms: 1500, ..query::Args::new(SECOND_DNS, QUERIES) };
     let connected = query::Args { connected: true, ..unconnected.clone() };
-    let gets = stage.programs.query(stage.pod(&VICTIM)?, &unconnected)?;
-    let refuses = stage.programs.query(stage.pod(&WORKER)?, &connected)?;
-    sleep(DELAY / 2);
-    for spec in [VICTIM, WORKER] {
-        stage
-            .node
-            .namespace()
-            .run(&format!("conntrack -D -p udp --orig-src {}", spec.address()))?;
-    }
-    let (gets, refuses) = (gets.report()?, refuses.report()?);
+    let forgotten = |spec: Spec, query: &query::Args| {
+        let client = stage.programs.query(stage.pod(&spec)?, query)?;
+        conntrack::wait_for_entry(stage.node, spec.address().into())?;
+        sleep(DELAY / 2);
+        let delete = format!("conntrack -D -p udp --orig-src {}", spec.address());
+        stage.node.namespace().run(&delete)?;
+        client.report()
+    };
+    let gets = forgotten(VICTIM, &unconnected)?;
+    let refuses = forgotten(WORKER, &connected)?;
     let refused = no_ports()? - before;
 
     let mut expectation = Expectation::default();
