@@ -134,6 +134,27 @@ pub struct Query {
     pub id: u16,
     pub client: SocketAddr,
     pub server: SocketAddr,
+    #[serde(default)]
+    pub remote: Option<Remote>,
+    #[serde(default)]
+    pub backend: Option<Backend>,
+}
+
+/// Who dnsprobe says has an address.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "named as in dnsprobe's JSON")]
+pub struct Remote {
+    pub kind: String,
+    pub source: String,
+    pub label: String,
+}
+
+/// Where a query went behind translations.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "named as in dnsprobe's JSON")]
+pub struct Backend {
+    pub address: SocketAddr,
+    pub remote: Option<Remote>,
 }
 
 /// A finished transaction.

@@ -13,6 +13,7 @@ mod query;
 mod record;
 mod recording;
 mod reference;
+mod remotes;
 mod replay;
 mod screen;
 mod serve;

@@ -146,6 +146,9 @@ impl Playback {
                 self.pipeline.observe(*observation, &mut self.owners);
             }
             Entry::Owner(key, owner) => self.owners.learn(key, owner),
+            Entry::Remote(netns, address, remote) => {
+                self.owners.learn_remote(netns, address, remote);
+            }
             Entry::OwnersForgotten => self.owners.forget(),
             Entry::Reading(reading) => self.read(&reading),
             Entry::EventsLost(at_ns) => self.pipeline.events_lost(at_ns),

@@ -15,7 +15,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep_until},
 };
 
-use super::{WatchOptions, pipeline::Pipeline, playback, privileges, recording};
+use super::{WatchOptions, pipeline::Pipeline, playback, privileges, recording, remotes};
 use crate::{
     engine::{Blindness, ConnectFailure, Engine, Query, Retry, Transaction, Verdict},
     identity::{Identity, Owner},
@@ -139,6 +139,8 @@ struct Watch {
     session: Session,
     pipeline: Pipeline,
     identity: Identity,
+    /// Reads as long as there is somebody to ask.
+    _remotes: remotes::Reader,
     events_lost: u64,
     started: Instant,
     interrupt: Signal,
@@ -149,7 +151,7 @@ impl Watch {
     fn start(options: &WatchOptions, detail: Detail) -> anyhow::Result<Self> {
         let create = |file: &PathBuf| Pending::create(file, options.record_limits);
         let recording = options.record.as_ref().map(create).transpose()?;
-        let identity = Identity::new(options.node.identity());
+        let mut identity = Identity::new(options.node.identity());
         let session = Session::start(&kernel::Options {
             ports: options.ports.clone(),
             trace: detail == Detail::Transactions,
@@ -159,6 +161,8 @@ impl Watch {
         session.sees_traffic()?;
         let node_files = if recording.is_some() { kernel::node_files_before() } else { Vec::new() };
         privileges::drop_unneeded().context("cannot drop privileges")?;
+        let remotes = remotes::Reader::start(&options.node)?;
+        identity.use_facts(remotes.facts());
         let missing: Vec<Missing> = session
             .roles()
             .iter()
@@ -196,6 +200,7 @@ impl Watch {
             session,
             pipeline,
             identity,
+            _remotes: remotes,
             events_lost: 0,
             started: Instant::now(),
             interrupt,

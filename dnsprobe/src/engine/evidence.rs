@@ -15,13 +15,21 @@ use super::{
 };
 use crate::{
     dns::QType,
-    identity::{Identify, Owner},
+    identity::{Backend, Identify, Owner, RemoteAddress},
     time::Clock,
 };
 
 /// The query as people know it.
-pub(super) fn query(seen: &QuerySeen, clock: &Clock) -> Query {
+pub(super) fn query(seen: &QuerySeen, identify: &mut dyn Identify, clock: &Clock) -> Query {
+    let (netns, at_ns) = (seen.owner.netns, seen.start_ns);
+    let mut remote = |address| identify.remote(RemoteAddress { netns, address, at_ns });
+    let behind = seen.translation.map(|translation| translation.tuple.destination);
+    let backend = behind
+        .filter(|address| seen.role == Role::Client && *address != seen.id.server)
+        .map(|address| Backend { address, remote: remote(address) });
     Query {
+        remote: remote(if seen.role == Role::Client { seen.id.server } else { seen.id.client }),
+        backend,
         question: seen.question.clone(),
         id: seen.id.id,
         client: seen.id.client,
@@ -51,7 +59,7 @@ pub(super) fn transaction(
         time: clock.timestamp(last_ns),
         owner: identify.owner(seen.owner),
         role: seen.role,
-        query: query(seen, clock),
+        query: query(seen, identify, clock),
         truncated: seen.answer_flags.is_some_and(is_truncated),
         rcode: seen.answer_flags.and_then(|flags| u8::try_from(rcode(flags)).ok()),
         answer: seen.answer.clone(),
@@ -104,7 +112,7 @@ pub(super) fn verdict(
         owner,
         pair: other.is_some_and(|other| is_pair(&seen, other)),
         sibling: other.map(|other| sibling(other, identify, clock)),
-        query: query(&seen, clock),
+        query: query(&seen, identify, clock),
         summary: decision.summary,
         advice: decision.cause.advice(),
         evidence,
@@ -133,7 +141,7 @@ pub(super) fn near_miss(fact: &Fact, identify: &mut dyn Identify, clock: &Clock)
         cause: Cause::ConntrackClashResolved,
         loss: false,
         owner: identify.owner(seen.owner),
-        query: query(&seen, clock),
+        query: query(&seen, identify, clock),
         summary: format!("{what} to make the same conntrack entry; the kernel kept both packets."),
         advice: Cause::ConntrackClashResolved.advice(),
         sibling: other.map(|other| sibling(other, identify, clock)),
@@ -172,7 +180,7 @@ fn is_pair(one: &QuerySeen, other: &QuerySeen) -> bool {
 }
 
 fn sibling(seen: &QuerySeen, identify: &mut dyn Identify, clock: &Clock) -> Sibling {
-    Sibling { owner: identify.owner(seen.owner), query: query(seen, clock) }
+    Sibling { owner: identify.owner(seen.owner), query: query(seen, identify, clock) }
 }
 
 fn sent_evidence(seen: &QuerySeen, clock: &Clock) -> Evidence {

@@ -209,11 +209,11 @@ impl Engine {
     ) -> Outcome {
         let owner = identify.owner(query.owner);
         if query.role == Role::Server {
-            return not_followed(query, owner, clock);
+            return not_followed(query, owner, identify, clock);
         }
         let until_ns = match how {
             Unanswered::SentAgain(at_ns) => at_ns,
-            Unanswered::Overtaken => return not_followed(query, owner, clock),
+            Unanswered::Overtaken => return not_followed(query, owner, identify, clock),
             Unanswered::Expired | Unanswered::NeverSent => u64::MAX,
         };
         let facts = self.facts.take(query, until_ns);
@@ -233,14 +233,19 @@ impl Engine {
                 Cause::Unexplained | Cause::LateAnswer | Cause::RemoteSilence
             )
         {
-            return not_followed(query, owner, clock);
+            return not_followed(query, owner, identify, clock);
         }
         let verdict = evidence::verdict(&timeline, decision, owner, identify, clock);
         Outcome::Verdict(Box::new(verdict))
     }
 }
 
-fn not_followed(seen: &QuerySeen, owner: Arc<Owner>, clock: &Clock) -> Outcome {
-    let query = Box::new(evidence::query(seen, clock));
+fn not_followed(
+    seen: &QuerySeen,
+    owner: Arc<Owner>,
+    identify: &mut dyn Identify,
+    clock: &Clock,
+) -> Outcome {
+    let query = Box::new(evidence::query(seen, identify, clock));
     Outcome::NotFollowed { owner, role: seen.role, server: seen.id.server, query }
 }

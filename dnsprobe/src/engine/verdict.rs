@@ -6,7 +6,11 @@ use dnsprobe_common::flow::Transport;
 use serde::Serialize;
 
 use super::connection::serialize_transport;
-use crate::{dns::Question, identity::Owner, time::Timestamp};
+use crate::{
+    dns::Question,
+    identity::{Backend, Owner, Remote},
+    time::Timestamp,
+};
 
 /// Why a query was lost, or nearly. The numbers and names are stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -323,6 +327,26 @@ pub struct Query {
     pub pid: Option<u32>,
     /// Command of the sender, where it was known.
     pub command: Option<String>,
+    /// Who is at the other end: at `server`, or for a server at `client`; `None`
+    /// when that is not proven.
+    pub remote: Option<Arc<Remote>>,
+    /// Where it went behind the translations of this node, when that was seen
+    /// and is not `server`.
+    pub backend: Option<Backend>,
+}
+
+impl Query {
+    /// What is proven of the ends of a client's query, to follow its addresses:
+    /// ` (service a/b, sent on to 10.0.0.1:53, pod c/d)`; empty when nothing is.
+    #[must_use]
+    pub fn ends(&self) -> String {
+        let mut parts = Vec::new();
+        parts.extend(self.remote.as_ref().map(ToString::to_string));
+        if let Some(Backend { address, remote: Some(remote) }) = &self.backend {
+            parts.push(format!("sent on to {address}, {remote}"));
+        }
+        if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
+    }
 }
 
 /// A decided query.

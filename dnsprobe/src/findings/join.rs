@@ -216,7 +216,11 @@ pub(super) fn describe(query: &Query) -> String {
     let command = query.command.as_deref().unwrap_or("?");
     let pid = query.pid.map_or_else(String::new, |pid| format!("[{pid}]"));
     format!(
-        "{} {question} id {} {} -> {} by {command}{pid}",
-        query.sent, query.id, query.client, query.server
+        "{} {question} id {} {} -> {}{} by {command}{pid}",
+        query.sent,
+        query.id,
+        query.client,
+        query.server,
+        query.ends()
     )
 }

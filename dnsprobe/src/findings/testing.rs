@@ -56,6 +56,8 @@ pub(super) fn client(sent_ns: u64, name: &str, id: u16) -> Transaction {
             sent: at(sent_ns),
             pid: Some(100),
             command: Some("app".into()),
+            remote: None,
+            backend: None,
         },
         rcode: Some(0),
         answer: Some(Record { name: name.parse().unwrap(), rtype: QType::A }),

@@ -13,6 +13,7 @@ mod placement;
 mod pod_logs;
 mod pods;
 mod process;
+mod remote;
 mod resolver;
 mod runtime;
 #[cfg(test)]
@@ -29,6 +30,10 @@ pub use escape::escape;
 pub use options::IdentityOptions;
 pub use owner::{Owner, PodDetails, UnattributedReason};
 pub use pods::{Pod, PodLookupError, find_pod};
+pub use remote::{
+    Backend, Holder, LocalAddress, Remote, RemoteAddress, RemoteFacts, RemoteKind, RemoteSource,
+    ServiceFact, SharedFacts, holders,
+};
 pub use resolver::Identity;
 pub use runtime::RuntimeDirs;
 pub use workload::{Workload, WorkloadKind, WorkloadSource};
@@ -52,4 +57,9 @@ pub trait Identify {
     /// The owner behind a key. Never fails: what cannot be named is
     /// [`Owner::Unattributed`] with its reason.
     fn owner(&mut self, key: OwnerKey) -> Arc<Owner>;
+
+    /// Who has an address; `None` when that is not proven.
+    fn remote(&mut self, _asked: RemoteAddress) -> Option<Arc<Remote>> {
+        None
+    }
 }

@@ -7,9 +7,15 @@ use std::{
 };
 
 use super::{
-    CgroupAccess, Identify, IdentityOptions, Owner, OwnerKey, UnattributedReason, bounded::Bounded,
-    cgroup::Cgroups, escape, names::Names, namespaces::Namespaces, placement::Placement,
+    CgroupAccess, Identify, IdentityOptions, Owner, OwnerKey, UnattributedReason,
+    bounded::Bounded,
+    cgroup::Cgroups,
+    escape,
+    names::Names,
+    namespaces::Namespaces,
+    placement::Placement,
     process::Processes,
+    remote::{Remote, RemoteAddress, Remotes},
 };
 
 /// Owners remembered by cgroup; the oldest is forgotten first. The kernel
@@ -32,8 +38,9 @@ const SCAN_INTERVAL: Duration = Duration::from_secs(2);
 pub struct Identity {
     cgroups: Cgroups,
     pub(super) processes: Processes,
-    names: Names,
+    pub(super) names: Names,
     namespaces: Namespaces,
+    pub(super) remotes: Option<Remotes>,
     known: Bounded<u64, Known>,
     scanned_at: Option<Instant>,
     early: (Option<Instant>, u32),
@@ -61,6 +68,7 @@ impl Identity {
             processes,
             names: Names::new(options.log_dir, options.runtime_dirs),
             namespaces,
+            remotes: None,
             known: Bounded::new(CGROUPS),
             scanned_at: None,
             early: (None, 0),
@@ -74,7 +82,13 @@ impl Identity {
         let now = Instant::now();
         self.cgroups.learn(cgroup, path);
         self.names.take_new();
-        match Placement::of(path) {
+        let placement = Placement::of(path);
+        if matches!(placement, Placement::Pod { .. } | Placement::Container { .. })
+            && let Some(remotes) = &mut self.remotes
+        {
+            remotes.expect_news();
+        }
+        match placement {
             Placement::Pod { uid, container: Some(id) } if self.may_read_early(now) => {
                 self.names.look_up_in_pod(&uid, &id, now);
             }
@@ -253,6 +267,10 @@ fn retry_after(owner: &Owner, tries: u32) -> Option<Duration> {
 impl Identify for Identity {
     fn owner(&mut self, key: OwnerKey) -> Arc<Owner> {
         self.owner_at(key, Instant::now())
+    }
+
+    fn remote(&mut self, asked: RemoteAddress) -> Option<Arc<Remote>> {
+        self.remote_at(&asked)
     }
 }
 

@@ -16,6 +16,7 @@ mod in_flight;
 mod ipvs;
 mod layout;
 mod loading;
+mod local_addresses;
 mod maps;
 mod modules;
 mod netlink;
@@ -37,8 +38,9 @@ mod tracing;
 
 pub use conntrack_entries::{Sources, conntrack_sources};
 pub use counters::{Conntrack, Counters, Softnet, Udp};
+pub use local_addresses::local_addresses;
 pub use node_facts::{node_facts, release};
 pub use node_files::{NodeText, node_files_after, node_files_before};
 pub use plan::{Mechanism, Role, RoleReport, RoleState, reference};
-pub use services::{Answer, Backend, Services, Source};
+pub use services::{Answer, Backend, Services, Source, service_names};
 pub use session::{Options, Reading, Session, SessionError, now_ns};

@@ -1,5 +1,7 @@
 //! From a reading of the counters to a page of metrics.
 
+use std::collections::BTreeSet;
+
 use super::{
     family::{Family, Label},
     owners::{Limits, Owners, Sums},
@@ -188,6 +190,26 @@ fn of_servers(page: &mut Page, rows: &[&PodCounts]) {
     each(Family::ServerQueries, |server| server.total.queries);
     each(Family::ServerAnswers, |server| server.total.answered);
     each(Family::ServerLostQueries, |server| server.total.lost_total);
+    // Many owners ask one server.
+    let servers = rows.iter().flat_map(|row| &row.servers);
+    let known: BTreeSet<_> = servers
+        .filter_map(|server| {
+            let remote = server.remote.as_deref()?;
+            let text = |text: &Option<String>| text.clone().unwrap_or_default();
+            let (namespace, name) = (text(&remote.namespace), text(&remote.name));
+            Some((server.server, remote.kind, namespace, name))
+        })
+        .collect();
+    for (server, kind, namespace, name) in known {
+        let server = server.to_string();
+        let labels = [
+            (Label::Server, server.as_str()),
+            (Label::Kind, kind.as_str()),
+            (Label::Namespace, &namespace),
+            (Label::Name, &name),
+        ];
+        page.add(Family::ServerInfo, &labels, 1.0);
+    }
 }
 
 /// What the kernel does not tell has no series.
@@ -315,8 +337,11 @@ mod tests {
         has(r#"dnsprobe_udp_errors_total{family="ipv4",event="no_port"} 4"#);
         has("dnsprobe_complete 1");
         assert!(text.contains("dnsprobe_server_queries_total{"));
+        has(
+            r#"dnsprobe_server_info{server="10.96.0.10:53",kind="service",namespace="kube-system",name="kube-dns"} 1"#,
+        );
         assert!(!text.contains("dnsprobe_conntrack_entries "), "what is not known has no series");
-        assert!(!page(Format::Text, false).contains("dnsprobe_server_queries"));
+        assert!(!page(Format::Text, false).contains("dnsprobe_server_"));
     }
 
     #[test]

@@ -29,6 +29,10 @@ pub enum Label {
     Role,
     /// The address asked.
     Server,
+    /// What a server's address is.
+    Kind,
+    /// Its name.
+    Name,
     /// Response code.
     Rcode,
     /// A cause of `docs/causes.md`.
@@ -62,6 +66,8 @@ impl Label {
             Self::Unit => "unit",
             Self::Role => "role",
             Self::Server => "server",
+            Self::Kind => "kind",
+            Self::Name => "name",
             Self::Rcode => "rcode",
             Self::Cause => "cause",
             Self::Hook => "hook",
@@ -101,6 +107,8 @@ pub enum Family {
     ServerAnswers,
     /// Lost ones.
     ServerLostQueries,
+    /// Who a server is.
+    ServerInfo,
     /// Owners beyond the limit.
     OwnersOverLimit,
     /// Entries of conntrack.
@@ -148,7 +156,7 @@ pub enum Family {
 }
 
 use Label::{
-    Cause, Event, Family as Ip, Hook, Mechanism, Namespace, OwnerKind, Pod, Rcode,
+    Cause, Event, Family as Ip, Hook, Mechanism, Name, Namespace, OwnerKind, Pod, Rcode,
     Result as Outcome, Role, Server, State, Unit, Version,
 };
 
@@ -156,7 +164,7 @@ const OWNER: &[Label] = &[OwnerKind, Namespace, Pod, Unit, Role];
 
 impl Family {
     /// Every metric, in the order they are written.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::Queries,
         Self::Answers,
         Self::LostQueries,
@@ -168,6 +176,7 @@ impl Family {
         Self::ServerQueries,
         Self::ServerAnswers,
         Self::ServerLostQueries,
+        Self::ServerInfo,
         Self::OwnersOverLimit,
         Self::ConntrackEntries,
         Self::ConntrackEntriesLimit,
@@ -207,6 +216,7 @@ impl Family {
             Self::ServerQueries => "dnsprobe_server_queries",
             Self::ServerAnswers => "dnsprobe_server_answers",
             Self::ServerLostQueries => "dnsprobe_server_lost_queries",
+            Self::ServerInfo => "dnsprobe_server_info",
             Self::OwnersOverLimit => "dnsprobe_owners_over_limit",
             Self::ConntrackEntries => "dnsprobe_conntrack_entries",
             Self::ConntrackEntriesLimit => "dnsprobe_conntrack_entries_limit",
@@ -237,7 +247,7 @@ impl Family {
     pub const fn kind(self) -> Kind {
         match self {
             Self::Latency | Self::ReadDelay => Kind::Histogram,
-            Self::HookState | Self::BuildInfo => Kind::Info,
+            Self::ServerInfo | Self::HookState | Self::BuildInfo => Kind::Info,
             Self::InFlight
             | Self::OwnersOverLimit
             | Self::ConntrackEntries
@@ -265,6 +275,7 @@ impl Family {
             Self::ServerQueries | Self::ServerAnswers | Self::ServerLostQueries => {
                 &[OwnerKind, Namespace, Pod, Unit, Role, Server]
             }
+            Self::ServerInfo => &[Server, Label::Kind, Namespace, Name],
             Self::ConntrackEvents => &[Event],
             Self::UdpErrors => &[Ip, Event],
             Self::HookState => &[Hook, State, Mechanism],
@@ -293,6 +304,9 @@ impl Family {
             Self::ServerQueries => "Queries by the address asked, of the servers told apart.",
             Self::ServerAnswers => "Answered queries by the address asked.",
             Self::ServerLostQueries => "Lost queries by the address asked.",
+            Self::ServerInfo => {
+                "Who has a server's address, as far as that is proven; to be joined by server."
+            }
             Self::OwnersOverLimit => "Owners and roles that are summed up as owner_kind other.",
             Self::ConntrackEntries => "Entries in the connection tracking table.",
             Self::ConntrackEntriesLimit => "How many entries the table may hold.",

@@ -48,6 +48,9 @@ pub fn reference() -> String {
          - `role`: `client` asks, `server` answers.\n\
          - `server`: the address and port that was asked. At most 16 per owner; \
          `--no-servers` leaves these metrics out.\n\
+         - `kind`: what a server's address is: `pod`, `container`, `service`, \
+         `node-local-cache`, `node` or `upstream`; `namespace` and `name`: of that, empty where \
+         it has none. A server of which nothing is proven has no such series.\n\
          - `cause`: see [causes.md](causes.md). `hook`: see [hooks.md](hooks.md).\n\n\
          Names that were asked for are never labels. For each owner and role\n\n    \
          dnsprobe_queries_total = answers + lost + not followed + in flight\n\n\

@@ -222,7 +222,9 @@ impl Layout {
         lines.push(self.counts("", "total", &row.total, terminal));
         if row.servers.len() > 1 {
             for server in row.servers.iter().take(SERVERS) {
-                lines.extend(self.server(&server.server.to_string(), &server.total, terminal));
+                let remote = server.remote.as_ref().map(|remote| format!(" {remote}"));
+                let name = format!("{}{}", server.server, remote.unwrap_or_default());
+                lines.extend(self.server(&clean(&name), &server.total, terminal));
             }
             if let more @ 1.. = row.servers.len().saturating_sub(SERVERS) {
                 lines.push(format!("  and {more} more servers"));

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::{
     dns::{QType, Question},
     engine::{Cause, Evidence, Parts, Query, Sibling, Transaction, Verdict},
-    identity::Owner,
+    identity::{Owner, Remote, RemoteKind, RemoteSource},
     stats::{Buckets, Completeness, Counts, LatencySummary, PodCounts, ServerCounts, Snapshot},
     time::Timestamp,
 };
@@ -50,6 +50,17 @@ fn query(qtype: QType, id: u16, asked: SocketAddr) -> Query {
         sent: at(10),
         pid: Some(123),
         command: Some("dnsq".into()),
+        remote: None,
+        backend: None,
+    }
+}
+
+pub(crate) fn remote(kind: RemoteKind, name: &str) -> Remote {
+    Remote {
+        kind,
+        namespace: Some("kube-system".into()),
+        name: Some(name.into()),
+        source: RemoteSource::Iptables,
     }
 }
 
@@ -145,7 +156,11 @@ pub(crate) fn snapshot() -> Snapshot {
         read_delay: Buckets::default(),
         servers: servers
             .iter()
-            .map(|&last| ServerCounts { server: server(last), total: total.clone() })
+            .map(|&last| ServerCounts {
+                server: server(last),
+                remote: (last == 10).then(|| Arc::new(remote(RemoteKind::Service, "kube-dns"))),
+                total: total.clone(),
+            })
             .collect(),
         total,
     };

@@ -16,17 +16,19 @@ use crate::{
 };
 
 /// What the fields of a line are, in their order.
-pub const HEADING: &str = "TIME OWNER PROCESS SERVER NAME TYPE RESULT LATENCY (PARTS)";
+pub const HEADING: &str =
+    "TIME OWNER PROCESS SERVER NAME TYPE RESULT LATENCY (PARTS) (WHO THE SERVER IS)";
 
 /// The line of an answered query.
 #[must_use]
 pub fn transaction(transaction: &Transaction, terminal: &Terminal) -> String {
     let rcode = transaction.rcode.map_or("?".into(), rcode_name);
     let text = format!(
-        "{} {rcode} {} ms{}",
+        "{} {rcode} {} ms{}{}",
         start(transaction.time, &transaction.owner, transaction.role, &transaction.query),
         millis(transaction.latency_seconds),
-        parts(&transaction.parts)
+        parts(&transaction.parts),
+        ends(transaction.role, &transaction.query)
     );
     match transaction.rcode {
         Some(0) => text,
@@ -40,10 +42,11 @@ pub fn verdict(verdict: &Verdict, terminal: &Terminal) -> String {
     let (colour, word) =
         if verdict.loss { (Colour::Loss, "LOST") } else { (Colour::Warning, "NEAR MISS") };
     let text = format!(
-        "{} {word} {}: {}",
+        "{} {word} {}: {}{}",
         start(verdict.time, &verdict.owner, Role::Client, &verdict.query),
         verdict.cause,
-        clean(&verdict.summary)
+        clean(&verdict.summary),
+        ends(Role::Client, &verdict.query)
     );
     terminal.paint(colour, &text)
 }
@@ -104,6 +107,18 @@ fn start(time: Timestamp, owner: &Owner, role: Role, query: &Query) -> String {
     format!("{time} {} {} {} {}", label(owner, role), process(query), query.server, question(query))
 }
 
+/// Who is at the other end, as far as that is proven. Behind everything else, so
+/// that the fields before it can be told apart by their blanks.
+fn ends(role: Role, query: &Query) -> String {
+    let text = match role {
+        Role::Client => query.ends(),
+        Role::Server => {
+            query.remote.as_ref().map_or_else(String::new, |client| format!(" (asked by {client})"))
+        }
+    };
+    clean(&text).into_owned()
+}
+
 /// The parts of a latency that were seen, in brackets.
 fn parts(parts: &Parts) -> String {
     let named = match parts {
@@ -123,9 +138,12 @@ fn parts(parts: &Parts) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::engine::LostQuery;
-    use crate::output::testing::{clash, empty_snapshot, snapshot, transaction as example};
+    use crate::identity::{Backend, RemoteKind};
+    use crate::output::testing::{clash, empty_snapshot, remote, snapshot, transaction as example};
 
     #[test]
     fn an_answered_query_is_one_line_with_its_parts() {
@@ -150,6 +168,27 @@ mod tests {
             "1970-01-01T00:00:10.000000Z shop/cart-0 (server) ? 10.96.0.10:53 ? ? ? 20.10 ms \
              (answered 250.0 ms)"
         );
+    }
+
+    #[test]
+    fn the_other_end_is_named_behind_everything_else() {
+        let mut known = example();
+        known.query.remote = Some(Arc::new(remote(RemoteKind::Service, "kube-dns")));
+        known.query.backend = Some(Backend {
+            address: "10.244.0.2:53".parse().unwrap(),
+            remote: Some(Arc::new(remote(RemoteKind::Pod, "coredns-0"))),
+        });
+        let line = transaction(&known, &Terminal::PLAIN);
+        assert!(
+            line.ends_with(
+                " ms) (service kube-system/kube-dns, sent on to 10.244.0.2:53, pod \
+                 kube-system/coredns-0)"
+            ),
+            "{line}"
+        );
+        known.role = Role::Server;
+        let line = transaction(&known, &Terminal::PLAIN);
+        assert!(line.ends_with(" (asked by service kube-system/kube-dns)"), "{line}");
     }
 
     #[test]

@@ -157,11 +157,12 @@ fn tuples(verdict: &Verdict) -> Vec<(&'static str, &'static str, &str)> {
 
 fn query_text(query: &Query) -> String {
     format!(
-        "{} id {} {} -> {} by {}, sent {}",
+        "{} id {} {} -> {}{} by {}, sent {}",
         question(query),
         query.id,
         query.client,
         query.server,
+        query.ends(),
         process(query),
         query.sent
     )

@@ -1,11 +1,13 @@
 //! What a recording holds, entry by entry.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::deltas::Changes;
 use crate::{
     engine::{Blindness, Observation},
-    identity::{Owner, OwnerKey},
+    identity::{Owner, OwnerKey, Remote},
     stats::Missing,
 };
 
@@ -135,8 +137,12 @@ pub enum Entry {
     Observation(Box<Observation>),
     /// Whose a key is, from here on.
     Owner(OwnerKey, Owner),
-    /// Every owner told so far is forgotten, and told again before it is used.
+    /// Every owner and remote end told so far is forgotten, and told again before
+    /// it is used.
     OwnersForgotten,
+    /// Who has an address as seen from a network namespace, from here on; `None`:
+    /// nobody that is proven.
+    Remote(u32, SocketAddr, Option<Remote>),
     /// See [`Reading`].
     Reading(Box<Reading>),
     /// Events were lost until this moment, kernel nanoseconds.
@@ -171,6 +177,7 @@ impl Entry {
             Self::NodeFile(_) => 10,
             Self::Gap(_) => 11,
             Self::End => 12,
+            Self::Remote(..) => REMOTE,
         }
     }
 
@@ -180,6 +187,7 @@ impl Entry {
             Self::Header(header) => cbor(header),
             Self::Observation(observation) => cbor(observation),
             Self::Owner(key, owner) => cbor(&(key, owner)),
+            Self::Remote(netns, address, remote) => cbor(&(netns, address, remote)),
             Self::Reading(reading) => cbor(reading),
             Self::EventsLost(at_ns) | Self::Forget(at_ns) | Self::Now(at_ns) => cbor(at_ns),
             Self::NodeFile(file) => cbor(file),
@@ -206,6 +214,10 @@ impl Entry {
             10 => Self::NodeFile(from_cbor(body)?),
             11 => Self::Gap(from_cbor(body)?),
             12 => Self::End,
+            REMOTE => {
+                let (netns, address, remote) = from_cbor(body)?;
+                Self::Remote(netns, address, remote)
+            }
             _ => return None,
         })
     }
@@ -215,6 +227,7 @@ impl Entry {
 pub(super) const OBSERVATION: u8 = 2;
 pub(super) const OWNER: u8 = 3;
 pub(super) const READING: u8 = 5;
+pub(super) const REMOTE: u8 = 13;
 
 /// CBOR of anything we have: writing to memory cannot fail, and none of our
 /// types refuses to be written.

@@ -1,8 +1,8 @@
-//! Owners as the recording names them.
+//! Owners and remote ends as the recording names them.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
-use crate::identity::{Identify, Owner, OwnerKey, UnattributedReason};
+use crate::identity::{Identify, Owner, OwnerKey, Remote, RemoteAddress, UnattributedReason};
 
 /// Owners told before the recorder forgets them all, so that neither side grows
 /// without bound.
@@ -13,6 +13,7 @@ pub(super) const MAX_OWNERS: usize = 16_384;
 pub struct KnownOwners {
     owners: HashMap<OwnerKey, Arc<Owner>>,
     unknown: Arc<Owner>,
+    remotes: HashMap<(u32, SocketAddr), Arc<Remote>>,
     /// Keys whose owner was not in the recording: it is damaged or starts in
     /// the middle.
     unknown_count: u64,
@@ -25,6 +26,7 @@ impl KnownOwners {
         Self {
             owners: HashMap::new(),
             unknown: Arc::new(Owner::Unattributed { reason: UnattributedReason::NotRecorded }),
+            remotes: HashMap::new(),
             unknown_count: 0,
         }
     }
@@ -38,9 +40,21 @@ impl KnownOwners {
         self.owners.insert(key, Arc::new(owner));
     }
 
+    /// From here on this is who has the address, as seen from that namespace.
+    pub fn learn_remote(&mut self, netns: u32, address: SocketAddr, remote: Option<Remote>) {
+        if self.remotes.len() >= 2 * MAX_OWNERS {
+            self.remotes.clear();
+        }
+        match remote {
+            Some(remote) => self.remotes.insert((netns, address), Arc::new(remote)),
+            None => self.remotes.remove(&(netns, address)),
+        };
+    }
+
     /// Nobody is known any more.
     pub fn forget(&mut self) {
         self.owners.clear();
+        self.remotes.clear();
     }
 
     /// How often an owner was asked for that the recording does not name.
@@ -65,5 +79,9 @@ impl Identify for KnownOwners {
                 Arc::clone(&self.unknown)
             }
         }
+    }
+
+    fn remote(&mut self, asked: RemoteAddress) -> Option<Arc<Remote>> {
+        self.remotes.get(&(asked.netns, asked.address)).cloned()
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fs::File,
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -18,14 +19,14 @@ use dnsprobe_common::stats::{Stats, StatsKey};
 use super::{
     Entry, Gap, Header, Limits, NodeFile, Reading, RecordError, block,
     deltas::Aggregates,
-    entry::{OBSERVATION, OWNER, READING, cbor},
+    entry::{OBSERVATION, OWNER, READING, REMOTE, cbor},
     known::MAX_OWNERS,
     parts,
     writer::{Job, Shared, Writer},
 };
 use crate::{
     engine::Observation,
-    identity::{Identify, Owner, OwnerKey},
+    identity::{Identify, Owner, OwnerKey, Remote, RemoteAddress},
 };
 
 /// A block is written when it has this many bytes, before compression.
@@ -77,6 +78,7 @@ impl Pending {
             block_began: Instant::now(),
             block_entries: 0,
             told: HashMap::new(),
+            told_remotes: HashMap::new(),
             aggregates: Aggregates::default(),
             tell_anew: false,
             node_files: Vec::new(),
@@ -117,6 +119,8 @@ pub struct Recorder {
     block_entries: u64,
     /// Owners as this part names them.
     told: HashMap<OwnerKey, Arc<Owner>>,
+    /// The same for remote ends, by namespace and address.
+    told_remotes: HashMap<(u32, SocketAddr), Option<Arc<Remote>>>,
     aggregates: Aggregates,
     /// Whether the next reading has to tell everything as it is.
     tell_anew: bool,
@@ -253,10 +257,21 @@ impl Recorder {
         if lost > self.lost_told {
             let gap = Gap { entries: lost - self.lost_told, until_ns: self.now_ns };
             self.lost_told = lost;
-            self.told.clear();
+            self.forget_told();
             self.tell_anew = true;
             self.put(&Entry::Gap(gap));
         }
+    }
+
+    fn forget_told(&mut self) {
+        self.told.clear();
+        self.told_remotes.clear();
+    }
+
+    /// Both sides forget, so that neither grows.
+    fn make_room(&mut self) {
+        self.forget_told();
+        self.put(&Entry::OwnersForgotten);
     }
 
     fn part_is_over(&self) -> bool {
@@ -270,7 +285,7 @@ impl Recorder {
     fn begin_part(&mut self) {
         self.part_began = Instant::now();
         self.header.part += 1;
-        self.told.clear();
+        self.forget_told();
         self.put(&Entry::Header(Box::new(self.header.clone())));
         for file in self.node_files.clone() {
             self.put(&Entry::NodeFile(Box::new(file)));
@@ -335,12 +350,26 @@ impl Identify for Witness<'_> {
         });
         if !is_told {
             if recorder.told.len() >= MAX_OWNERS {
-                recorder.told.clear();
-                recorder.put(&Entry::OwnersForgotten);
+                recorder.make_room();
             }
             recorder.told.insert(key, Arc::clone(&owner));
             recorder.put_bytes(OWNER, &cbor(&(key, &*owner)));
         }
         owner
+    }
+
+    fn remote(&mut self, asked: RemoteAddress) -> Option<Arc<Remote>> {
+        let remote = self.inner.remote(asked);
+        let recorder = &mut *self.recorder;
+        let key = (asked.netns, asked.address);
+        if recorder.told_remotes.get(&key) != Some(&remote) {
+            if recorder.told_remotes.len() >= MAX_OWNERS {
+                recorder.make_room();
+            }
+            recorder.told_remotes.insert(key, remote.clone());
+            let entry = (asked.netns, asked.address, remote.as_deref());
+            recorder.put_bytes(REMOTE, &cbor(&entry));
+        }
+        remote
     }
 }

@@ -180,7 +180,7 @@ fn verdicts(html: &mut String, published: &Published) {
             .map_or_else(String::new, |question| format!("{} {} ", question.name, question.qtype));
         let _ = writeln!(
             html,
-            "<tr><td>{}</td><td>{}</td><td class=\"{}\">{}</td><td>{}{} → {}</td>\
+            "<tr><td>{}</td><td>{}</td><td class=\"{}\">{}</td><td>{}{} → {}{}</td>\
              <td class=\"w\">{}</td></tr>",
             verdict.time,
             escape(&verdict.owner.to_string()),
@@ -189,6 +189,7 @@ fn verdicts(html: &mut String, published: &Published) {
             escape(&question),
             verdict.query.client,
             verdict.query.server,
+            escape(&verdict.query.ends()),
             escape(&verdict.summary)
         );
     }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     engine::Cause,
-    identity::{Identify, Owner, OwnerKey, UnattributedReason},
+    identity::{Identify, Owner, OwnerKey, Remote, RemoteAddress, UnattributedReason},
     time::Timestamp,
 };
 
@@ -60,6 +60,7 @@ struct Row {
 #[derive(Debug, Default)]
 struct Server {
     total: Tally,
+    remote: Option<Arc<Remote>>,
 }
 
 impl PodStats {
@@ -109,6 +110,14 @@ impl PodStats {
             let role = if key.role == Role::Server as u8 { Role::Server } else { Role::Client };
             let server = socket_address(&key.server, key.server_port);
             self.tally(&owner, role, Some(server), |tally| tally.add(&growth));
+            if role == Role::Client {
+                let at_ns = RemoteAddress::NOW;
+                let asked = RemoteAddress { netns: key.netns, address: server, at_ns };
+                let remote = identify.remote(asked);
+                if let Some(server) = self.row(&owner, role).server(server) {
+                    server.remote = remote;
+                }
+            }
         }
         let oldest = self.reading.saturating_sub(ABSENT_READINGS);
         self.readings.retain(|_, (reading, _)| *reading >= oldest);
@@ -304,6 +313,7 @@ impl Row {
             .iter()
             .map(|(address, server)| ServerCounts {
                 server: *address,
+                remote: server.remote.clone(),
                 total: server.total.counts(since_seconds, server.total.in_flight(), 0),
             })
             .collect();

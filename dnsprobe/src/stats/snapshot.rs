@@ -6,7 +6,11 @@ use dnsprobe_common::flow::Role;
 use serde::Serialize;
 
 use super::{BANDS, Buckets, Completeness, LatencySummary, serialize_role};
-use crate::{engine::Cause, identity::Owner, time::Timestamp};
+use crate::{
+    engine::Cause,
+    identity::{Owner, Remote},
+    time::Timestamp,
+};
 
 /// Everything counted on this node, at one moment.
 #[derive(Clone, Debug, Serialize)]
@@ -53,6 +57,9 @@ pub struct PodCounts {
 pub struct ServerCounts {
     /// Its address, as asked.
     pub server: SocketAddr,
+    /// Client: who had the address when it was asked last; `None` when that is
+    /// not proven.
+    pub remote: Option<Arc<Remote>>,
     /// Since the start.
     pub total: Counts,
 }

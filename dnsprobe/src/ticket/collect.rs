@@ -1,7 +1,11 @@
 //! Single queries that go into a ticket: those that were lost, nearly lost, or
 //! answered with a failure. A bounded number; the rest is counted.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    sync::Arc,
+};
 
 use dnsprobe_common::flow::Role;
 use serde_json::{Value, json};
@@ -10,7 +14,7 @@ use super::parsed;
 use crate::{
     dns::rcode_name,
     engine::{Cause, Query, Transaction, Verdict},
-    identity::Owner,
+    identity::{Owner, Remote},
     output::{json as lines, printable},
     time::Timestamp,
 };
@@ -19,6 +23,8 @@ use crate::{
 const VERDICTS: usize = 200;
 /// Rows for the server's operator.
 const QUERIES: usize = 2_000;
+/// Names of remote ends: of this node's pods and the cluster's services.
+const REMOTE_NAMES: usize = 65_536;
 /// Different places where the kernel dropped or refused.
 const STACKS: usize = 200;
 
@@ -41,6 +47,7 @@ pub struct Collector {
     queries_left_out: u64,
     stacks: BTreeMap<Stack, u64>,
     stacks_left_out: u64,
+    remote_names: BTreeSet<String>,
 }
 
 /// One query, as the operator of its server asks for it.
@@ -75,6 +82,7 @@ impl Collector {
             queries_left_out: 0,
             stacks: BTreeMap::new(),
             stacks_left_out: 0,
+            remote_names: BTreeSet::new(),
         }
     }
 
@@ -90,8 +98,26 @@ impl Collector {
         &self.counts
     }
 
+    /// Every name of a remote end that any text may hold.
+    pub(super) fn remote_names(&self) -> impl Iterator<Item = &String> {
+        self.remote_names.iter()
+    }
+
+    fn meet(&mut self, query: &Query) {
+        let behind = query.backend.as_ref().and_then(|backend| backend.remote.as_ref());
+        for remote in query.remote.iter().chain(behind) {
+            for name in remote.names() {
+                if self.remote_names.len() < REMOTE_NAMES && !self.remote_names.contains(&name) {
+                    self.remote_names.insert(name);
+                }
+            }
+        }
+    }
+
     /// Takes in a decided query.
     pub fn verdict(&mut self, verdict: &Verdict) {
+        self.meet(&verdict.query);
+        verdict.sibling.iter().for_each(|other| self.meet(&other.query));
         let Scope { owner, causes, .. } = &self.scope;
         if !owner(&verdict.owner) || !(causes.is_empty() || causes.contains(&verdict.cause)) {
             return;
@@ -118,6 +144,7 @@ impl Collector {
 
     /// Takes in an answered query.
     pub fn transaction(&mut self, transaction: &Transaction) {
+        self.meet(&transaction.query);
         const SERVFAIL: u8 = 2;
         const REFUSED: u8 = 5;
         let failed = matches!(transaction.rcode, Some(SERVFAIL | REFUSED));
@@ -161,7 +188,7 @@ impl Collector {
     /// What the operator of a server asks for, one query a line.
     pub(super) fn queries_tsv(&self, node: &str) -> String {
         let mut text = String::from(
-            "sent_utc\tnode\tpod\tclient\tserver_asked\tpacket_as_it_left\ttransport\tid\tname\ttype\toutcome\n",
+            "sent_utc\tnode\tpod\tclient\tserver_asked\tserver_is\tpacket_as_it_left\tbackend_is\ttransport\tid\tname\ttype\toutcome\n",
         );
         for row in &self.queries {
             let Query { question, id, client, server, .. } = &row.query;
@@ -171,8 +198,14 @@ impl Collector {
             );
             let transport = crate::engine::transport_name(row.query.transport);
             let backend = row.backend.as_deref().unwrap_or("-");
+            let label = |remote: Option<&Arc<Remote>>| {
+                remote.map_or_else(|| "-".to_owned(), ToString::to_string)
+            };
+            let server_is = label(row.query.remote.as_ref());
+            let behind = row.query.backend.as_ref();
+            let backend_is = label(behind.and_then(|behind| behind.remote.as_ref()));
             let line = format!(
-                "{}\t{node}\t{}\t{client}\t{server}\t{backend}\t{transport}\t{id}\t{name}\t{kind}\t{}",
+                "{}\t{node}\t{}\t{client}\t{server}\t{server_is}\t{backend}\t{backend_is}\t{transport}\t{id}\t{name}\t{kind}\t{}",
                 row.at, row.owner, row.outcome
             );
             let fields: Vec<_> = line.split('\t').map(printable).collect();

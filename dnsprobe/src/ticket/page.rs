@@ -36,8 +36,9 @@ pub(super) fn render(case: &Case, redactor: &Redactor) -> String {
     counters(case, &mut text);
     text += "\n## For the operator of a server\n\n";
     text += "`queries.tsv` has, of each lost or failed query: when it was sent (UTC), node, pod, \
-             client, the server asked, the packet as it left the node, transport, id, name, type, \
-             and the response code or the cause of its loss.\n";
+             client, the server asked and who that is, the packet as it left the node and who it \
+             was for, transport, id, name, type, and the response code or the cause of its loss. \
+             A `-` is not known.\n";
     text += "\n## Files\n\n";
     for (name, what) in FILES {
         let _ = writeln!(text, "- `{name}`: {what}");

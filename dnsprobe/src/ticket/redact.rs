@@ -89,6 +89,9 @@ impl Redactor {
             known.extend(verdict.query.command.clone());
             known.extend(verdict.query.question.as_ref().map(|q| q.name.to_string()));
         }
+        let servers = case.snapshot.pods.iter().flat_map(|pod| &pod.servers);
+        known.extend(servers.filter_map(|server| server.remote.as_ref()).flat_map(|r| r.names()));
+        known.extend(case.collected.remote_names().cloned());
         known.extend(findings.iter().flat_map(|finding| &finding.items).map(|i| i.what.clone()));
         known.extend(findings.iter().filter_map(|finding| finding.subject.clone()));
         self.known = known.into_iter().filter(|name| name.len() > 1).collect();

@@ -59,7 +59,8 @@ fn diagram(verdict: &Verdict) -> String {
 
 fn asked(query: &Query) -> String {
     let question = query.question.as_ref().map_or_else(|| "? ?".to_owned(), ToString::to_string);
-    format!("{question}, id {}, {} -> {}", query.id, query.client, query.server)
+    let ends = query.ends();
+    format!("{question}, id {}, {} -> {}{ends}", query.id, query.client, query.server)
 }
 
 /// Both entries of a clash below each other, and what they have in common.

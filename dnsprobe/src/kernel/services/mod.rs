@@ -4,6 +4,7 @@
 //! Everything is about UDP and about dnsprobe's own network namespace, where
 //! the node translates. Reading loads no module and makes no table.
 
+mod names;
 mod nftables;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ mod xtables;
 
 use std::{fmt, fs, io, net::SocketAddr};
 
+pub use names::service_names;
 use translation::{Address, Found, Packet};
 
 use super::ipvs::table as ipvs;

@@ -3,6 +3,10 @@
 use proptest::prelude::*;
 
 use super::{Answer, Services, Source, nftables, xtables};
+use crate::{
+    identity::ServiceFact,
+    kernel::netlink::{Message, attribute},
+};
 
 const KUBE_PROXY: &[u8] = include_bytes!("recorded/kube-proxy-nftables.bin");
 const IPTABLES_NFT: &[u8] = include_bytes!("recorded/iptables-nft.bin");
@@ -168,4 +172,63 @@ proptest! {
             }
         }
     }
+}
+
+fn names(found: &[ServiceFact]) -> Vec<String> {
+    let text = |service: &ServiceFact| {
+        let (namespace, name) = service.name.clone().unwrap_or_default();
+        format!("{} {namespace}/{name}", service.address)
+    };
+    found.iter().map(text).collect()
+}
+
+#[test]
+fn comments_in_kube_proxys_rules_name_each_service() {
+    let expected = ["10.96.0.10:53 kube-system/kube-dns", "10.96.0.10:53 kube-system/kube-dns"];
+    assert_eq!(names(&xtables::named(&table(IPTABLES, false).unwrap())), expected);
+    assert_eq!(names(&nftables::recorded_names(IPTABLES_NFT)), expected);
+    // A chain of another name may say anything in its comments.
+    assert!(xtables::named(&table(IP6TABLES, true).unwrap()).is_empty());
+}
+
+#[test]
+fn kube_proxys_map_names_each_service_by_its_chain() {
+    let element = |key: &[u8], chain: &str| {
+        let key = attribute(1, &attribute(1, key));
+        let verdict = [attribute(1, &[0xff; 4]), attribute(2, format!("{chain}\0").as_bytes())];
+        let data = attribute(2, &attribute(2, &verdict.concat()));
+        attribute(1, &[key, data].concat())
+    };
+    let v4 = [10, 96, 0, 10, 17, 0, 0, 0, 0, 53, 0, 0];
+    let v6 = [&[0xfd; 16][..], &[6, 0, 0, 0, 0x14, 0xe9, 0, 0]].concat();
+    let elements = [
+        element(&v4, "service-ULMVA6XW-kube-system/kube-dns/udp/dns"),
+        element(&v6, "external-ULMVA6XW-shop/web/tcp/"),
+        element(&v4, "endpoint-ULMVA6XW-shop/web/tcp/"),
+        element(&v4[..7], "service-ULMVA6XW-shop/web/tcp/"),
+    ];
+    let message = |table: &[u8]| {
+        let parts = [
+            vec![2, 0, 0, 0],
+            attribute(1, table),
+            attribute(2, b"service-ips\0"),
+            attribute(3, &elements.concat()),
+        ];
+        Message { kind: 0, payload: parts.concat() }
+    };
+    let found = nftables::in_elements(&[message(b"kube-proxy\0")]).unwrap();
+    assert_eq!(
+        names(&found),
+        [
+            "10.96.0.10:53 kube-system/kube-dns",
+            "[fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd:fdfd]:5353 shop/web"
+        ]
+    );
+    assert!(nftables::in_elements(&[message(b"mine\0")]).unwrap().is_empty());
+}
+
+#[test]
+fn this_machines_own_names_can_be_read() {
+    let nowhere: std::net::SocketAddr = "192.0.2.77:53".parse().unwrap();
+    assert!(super::service_names().iter().all(|service| service.address != nowhere));
 }

@@ -21,7 +21,8 @@ dnsprobe top  1970-01-01T00:00:12.000000Z  node-1  window 1.0 s, total 12.0 s
 OWNER                 SPAN    Q/s QUERIES ANSWERED IN FLIGHT  LOST P50 ms P95 ms P99 ms MAX ms
 shop/cart-0         window    6.0       6        6         0     0  20.10  250.0  0.082   5004
                      total   10.0      10        9         0     1  20.10  250.0  0.082   5004
-  10.96.0.10:53      total   10.0      10        9         0     1  20.10  250.0  0.082   5004
+  10.96.0.10:53 service kube-system/kube-dns
+                     total   10.0      10        9         0     1  20.10  250.0  0.082   5004
   10.96.0.11:53      total   10.0      10        9         0     1  20.10  250.0  0.082   5004
   lost conntrack-clash 0/1; near misses conntrack-clash-resolved 0/2; rcodes NXDOMAIN 0/1 (window/total)
 shop/dns-0 (server) window    0.0       0        0         0     0      -      -      -      -
@@ -53,7 +54,7 @@ OWNER   SPAN    Q/s QUERIES ANSWERED IN FLIGHT  LOST P50 ms P95 ms P99 ms MAX ms
 shop/cart-0
       window    6.0       6        6         0     0  20.10  250.0  0.082   5004
        total   10.0      10        9         0     1  20.10  250.0  0.082   5004
-  10.96.0.10:53
+  10.96.0.10:53 service kube-system/kube-dns
        total   10.0      10        9         0     1  20.10  250.0  0.082   5004
   10.96.0.11:53
        total   10.0      10        9         0     1  20.10  250.0  0.082   5004

@@ -176,6 +176,11 @@ impl View {
 fn matches(row: &PodCounts, wanted: &str) -> bool {
     label(&row.owner, row.role).to_lowercase().contains(wanted)
         || row.servers.iter().any(|server| server.server.to_string().contains(wanted))
+        || row
+            .servers
+            .iter()
+            .filter_map(|server| server.remote.as_ref())
+            .any(|remote| remote.to_string().contains(wanted))
         || row.total.lost.keys().any(|cause| cause.as_str().contains(wanted))
 }
 

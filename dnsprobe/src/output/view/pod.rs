@@ -35,7 +35,12 @@ impl View {
             lines.push(Line::default());
             lines.extend(self.heading("SERVERS (since the start)", width));
             for server in &row.servers {
-                let text = format!("{}  {}", server.server, sums(&server.total));
+                let remote = server
+                    .remote
+                    .as_ref()
+                    .map(|remote| format!("{}  ", clean(&remote.to_string())));
+                let remote = remote.unwrap_or_default();
+                let text = format!("{}  {remote}{}", server.server, sums(&server.total));
                 lines.extend(plain(&text, width));
             }
         }
@@ -80,8 +85,14 @@ impl View {
     fn loss(&self, loss: &Verdict, width: usize) -> Vec<Line<'static>> {
         let style = if loss.loss { self.palette.loss() } else { self.palette.warning() };
         let query = &loss.query;
-        let first =
-            format!("{} {}: {} -> {}", loss.time, loss.cause, question(query), query.server);
+        let first = format!(
+            "{} {}: {} -> {}{}",
+            loss.time,
+            loss.cause,
+            question(query),
+            query.server,
+            clean(&query.ends())
+        );
         let mut lines: Vec<_> =
             wrap(&first, "", width).into_iter().map(|line| Line::styled(line, style)).collect();
         lines.extend(indented(&clean(&loss.summary), "  ", width));

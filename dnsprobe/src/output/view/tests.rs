@@ -79,7 +79,7 @@ fn enter_opens_an_owner_with_servers_causes_and_proof() {
         "window  6 queries, 6 answered, 0 lost",
         "lost (window/total): conntrack-clash 0/1",
         "< 10 ms",
-        "10.96.0.10:53  10 queries",
+        "10.96.0.10:53  service kube-system/kube-dns  10 queries",
         "conntrack-clash: race.test.svc. AAAA -> 10.96.0.10:53",
         "__nf_conntrack_confirm returned NF_DROP",
         "Esc back",

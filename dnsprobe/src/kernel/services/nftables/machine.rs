@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    NFPROTO_IPV4, NFPROTO_IPV6,
     expression::{Expression, Load, REGISTER_BYTES, Register, Verdict},
     ruleset::{Data, Element, Key, Ruleset, Set, TableKey},
 };
@@ -19,8 +20,6 @@ use crate::kernel::services::{
 };
 
 const NFPROTO_INET: u8 = 1;
-const NFPROTO_IPV4: u8 = 2;
-const NFPROTO_IPV6: u8 = 10;
 const UDP: u8 = 17;
 /// Steps after which a ruleset is too large to follow; a node with ten
 /// thousand services takes some hundred thousand.

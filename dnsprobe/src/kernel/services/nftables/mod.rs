@@ -2,6 +2,7 @@
 
 mod expression;
 mod machine;
+mod names;
 mod ruleset;
 
 use std::{
@@ -10,6 +11,9 @@ use std::{
     sync::OnceLock,
 };
 
+#[cfg(test)]
+pub(super) use names::in_elements;
+pub(super) use names::read_names;
 pub(super) use ruleset::Ruleset;
 use ruleset::{NFGENMSG_BYTES, TableKey};
 
@@ -22,6 +26,8 @@ const NFT_MSG_GETRULE: u16 = 7;
 const NFT_MSG_GETSET: u16 = 10;
 const NFT_MSG_GETSETELEM: u16 = 13;
 const NFPROTO_UNSPEC: u8 = 0;
+const NFPROTO_IPV4: u8 = 2;
+const NFPROTO_IPV6: u8 = 10;
 
 /// Every table that translates destinations.
 pub(super) fn read() -> Result<Ruleset, Unread> {
@@ -106,4 +112,17 @@ pub(super) fn recorded(mut bytes: &[u8]) -> Result<Ruleset, NetlinkError> {
     ruleset.add_sets(&block()?)?;
     ruleset.add_elements(&block()?)?;
     Ok(ruleset)
+}
+
+/// Names of services from a recorded dump of rules.
+#[cfg(test)]
+pub(super) fn recorded_names(bytes: &[u8]) -> Vec<crate::identity::ServiceFact> {
+    let block = |bytes: &[u8]| {
+        let (length, rest) = bytes.split_first_chunk().unwrap();
+        let length = usize::try_from(u32::from_ne_bytes(*length)).unwrap();
+        (rest[..length].to_vec(), rest[length..].to_vec())
+    };
+    let (_chains, rest) = block(bytes);
+    let (rules, _) = block(&rest);
+    names::in_rules(&crate::kernel::netlink::recorded(&rules).unwrap()).unwrap()
 }

@@ -61,6 +61,9 @@ pub(in crate::kernel::services) struct Table {
     rules: Vec<Rule>,
 }
 
+/// A match extension's name and its data.
+pub(super) type Match = (Vec<u8>, Vec<u8>);
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Rule {
     /// Its place among all entries; jumps name it.
@@ -69,7 +72,7 @@ struct Rule {
     destination_mask: Vec<u8>,
     protocol: u16,
     inverted: u8,
-    matches: Vec<(Vec<u8>, Vec<u8>)>,
+    matches: Vec<Match>,
     target: Target,
 }
 
@@ -79,8 +82,9 @@ enum Target {
     Jump(usize),
     /// Accept, drop or return.
     Verdict,
-    /// Marks the beginning of a chain, and so the end of the one before.
-    ChainHead,
+    /// Marks the beginning of a chain of this name, and so the end of the one
+    /// before.
+    ChainHead(Vec<u8>),
     Effect(Effect),
 }
 
@@ -106,6 +110,21 @@ impl Table {
         Ok(Self { is_v6, entry_points, rules })
     }
 
+    /// The rules of a chain that are for one destination address: that address,
+    /// and the rule's matches by name with their data.
+    pub(super) fn for_one_address(&self, chain: &[u8]) -> impl Iterator<Item = (&[u8], &[Match])> {
+        let named = |rule: &Rule| matches!(&rule.target, Target::ChainHead(name) if name == chain);
+        let head = self.rules.iter().position(named).unwrap_or(self.rules.len());
+        self.rules[head..]
+            .iter()
+            .skip(1)
+            .take_while(|rule| !matches!(rule.target, Target::ChainHead(_)))
+            .filter(|rule| {
+                rule.inverted == 0 && rule.destination_mask.iter().all(|byte| *byte == u8::MAX)
+            })
+            .map(|rule| (rule.destination.as_slice(), rule.matches.as_slice()))
+    }
+
     /// Adds whatever the table may do to a packet of its family.
     pub(in crate::kernel::services) fn find(&self, packet: Packet, found: &mut Found) {
         if packet.is_v6 != self.is_v6 {
@@ -120,8 +139,8 @@ impl Table {
                 continue;
             };
             for (index, rule) in self.rules[first..].iter().enumerate() {
-                let begins_another =
-                    rule.target == Target::ChainHead || self.entry_points.contains(&rule.offset);
+                let begins_another = matches!(rule.target, Target::ChainHead(_))
+                    || self.entry_points.contains(&rule.offset);
                 if index > 0 && begins_another {
                     break;
                 }
@@ -136,7 +155,7 @@ impl Table {
                     }
                     Target::Jump(_)
                     | Target::Verdict
-                    | Target::ChainHead
+                    | Target::ChainHead(_)
                     | Target::Effect(Effect::None) => {}
                 }
             }
@@ -197,13 +216,13 @@ impl Target {
                 let verdict = i32::from_ne_bytes(*info.first_chunk()?);
                 usize::try_from(verdict).map_or(Self::Verdict, Self::Jump)
             }
-            b"ERROR" => Self::ChainHead,
+            b"ERROR" => Self::ChainHead(until_zero(info).to_vec()),
             _ => Self::Effect(extension::effect(name, revision.into(), info, is_v6)),
         })
     }
 }
 
-fn parse_matches(mut bytes: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+fn parse_matches(mut bytes: &[u8]) -> Option<Vec<Match>> {
     let mut matches = Vec::new();
     while !bytes.is_empty() {
         let size = usize::from(u16_at(bytes, 0)?);
@@ -217,8 +236,12 @@ fn parse_matches(mut bytes: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
 /// Name, revision and data.
 fn extension_header(bytes: &[u8]) -> Option<(&[u8], u8, &[u8])> {
     let (header, info) = bytes.split_at_checked(EXTENSION_HEADER)?;
-    let name = header[2..31].split(|byte| *byte == 0).next().unwrap_or_default();
-    Some((name, header[31], info))
+    Some((until_zero(&header[2..31]), header[31], info))
+}
+
+/// The text before the closing zero.
+pub(super) fn until_zero(bytes: &[u8]) -> &[u8] {
+    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {

@@ -1,0 +1,92 @@
+//! Facts that one thread reads and another uses. Whoever uses them never waits
+//! for a reading.
+
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use super::RemoteFacts;
+
+/// The latest facts, and whether newer ones are wanted.
+#[derive(Debug, Default)]
+pub struct SharedFacts {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    facts: Arc<RemoteFacts>,
+    published: bool,
+    wanted: bool,
+    over: bool,
+}
+
+impl SharedFacts {
+    /// The facts as they were read last.
+    pub(in crate::identity) fn latest(&self) -> Arc<RemoteFacts> {
+        Arc::clone(&self.lock().facts)
+    }
+
+    /// Asks for a new reading.
+    pub(in crate::identity) fn want(&self) {
+        self.lock().wanted = true;
+        self.changed.notify_all();
+    }
+
+    /// Replaces the facts.
+    pub fn publish(&self, facts: RemoteFacts) {
+        let facts = Arc::new(facts);
+        let mut state = self.lock();
+        let before = std::mem::replace(&mut state.facts, facts);
+        state.published = true;
+        drop(state);
+        // May be large.
+        drop(before);
+        self.changed.notify_all();
+    }
+
+    /// Waits for the first reading, at most `longest`.
+    pub fn wait_for_first(&self, longest: Duration) {
+        drop(self.wait_while(longest, |state| !state.published && !state.over));
+    }
+
+    /// No further reading: whoever waits for a wish is told so.
+    pub fn end(&self) {
+        self.lock().over = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until a reading is wanted, at most `longest`; whether one is. `None`:
+    /// there shall be no further one.
+    #[must_use]
+    pub fn wait(&self, longest: Duration) -> Option<bool> {
+        let mut state = self.wait_while(longest, |state| !state.wanted && !state.over);
+        let wanted = std::mem::take(&mut state.wanted);
+        (!state.over).then_some(wanted)
+    }
+
+    /// Lets a time pass; `false`: there shall be no further reading.
+    #[must_use]
+    pub fn pause(&self, time: Duration) -> bool {
+        !self.wait_while(time, |state| !state.over).over
+    }
+
+    fn wait_while(
+        &self,
+        longest: Duration,
+        condition: impl Fn(&State) -> bool,
+    ) -> MutexGuard<'_, State> {
+        let (state, _) = self
+            .changed
+            .wait_timeout_while(self.lock(), longest, |state| condition(state))
+            .unwrap_or_else(PoisonError::into_inner);
+        state
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No holder of the lock leaves anything half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
