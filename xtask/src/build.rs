@@ -1,7 +1,7 @@
 //! `cargo xtask build`: the kernel programs, then dnsprobe and the lab.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
@@ -22,16 +22,48 @@ compiles its resolver clients.")]
 #[command(after_help = "\
 Examples:
   cargo xtask build
+  cargo xtask build --static           target/static/dnsprobe, for any Linux of this architecture
   cargo xtask build --debug-programs   programs that log; see them with dnsprobe's log output")]
 pub(crate) struct Args {
     /// Kernel programs that write log lines (feature `log` of dnsprobe-ebpf)
     #[arg(long)]
     debug_programs: bool,
+
+    /// Only a dnsprobe that needs no library, stripped, as target/static/dnsprobe
+    #[arg(long = "static")]
+    only_static: bool,
 }
 
 pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
-    all(workspace, args)?;
+    match args.only_static {
+        true => println!("{}", workspace.relative(&static_binary(workspace, args)?).display()),
+        false => all(workspace, args)?,
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Builds a dnsprobe with the C library inside, stripped: what images and packages hold.
+pub(crate) fn static_binary(workspace: &Workspace, args: &Args) -> Result<PathBuf> {
+    kernel_programs(workspace, args)?;
+    let version = shell::output(Command::new("rustc").arg("-vV"))?;
+    let host = version
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .context("rustc does not say for what it compiles")?;
+    // Named, so that the flag is for dnsprobe and not for programs that run in the build.
+    shell::run(
+        workspace
+            .cargo("build")
+            .args(["--release", "-p", "dnsprobe", "--bin", "dnsprobe", "--target", host])
+            .env("RUSTFLAGS", "-C target-feature=+crt-static"),
+    )?;
+    let built = workspace.target().join(host).join("release/dnsprobe");
+    let stripped = workspace.target().join("static/dnsprobe");
+    if let Some(directory) = stripped.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    shell::run(Command::new("strip").arg("-o").arg(&stripped).arg(&built))?;
+    Ok(stripped)
 }
 
 /// Builds everything; quick when nothing changed.

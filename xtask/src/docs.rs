@@ -180,6 +180,8 @@ mod tests {
             "bench",
             "evidence",
             "docs",
+            "deploy",
+            "package",
         ] {
             assert!(page.contains(&format!("\n## {verb}\n")), "{verb}");
             assert!(page.contains(&format!("Usage: cargo xtask {verb}")), "{verb}");

@@ -9,13 +9,16 @@ mod attribution;
 mod bench;
 mod build;
 mod demo;
+mod deploy;
 mod docs;
 mod evidence;
 mod lab_guest;
+mod package;
 mod progress;
 mod setup;
 mod shell;
 mod source;
+mod tally;
 mod test;
 mod vm;
 mod workspace;
@@ -51,6 +54,8 @@ enum Verb {
     Bench(bench::Args),
     Evidence(evidence::Args),
     Docs(docs::Args),
+    Deploy(deploy::Args),
+    Package(package::Args),
 }
 
 fn main() -> ExitCode {
@@ -74,5 +79,7 @@ fn run(verb: &Verb) -> Result<ExitCode> {
         Verb::Bench(args) => bench::run(args, &workspace),
         Verb::Evidence(args) => evidence::run(args, &workspace),
         Verb::Docs(args) => docs::run(args, &workspace),
+        Verb::Deploy(args) => deploy::run(args, &workspace),
+        Verb::Package(args) => package::run(args, &workspace),
     }
 }

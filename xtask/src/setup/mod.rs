@@ -6,6 +6,7 @@
 mod apt;
 mod apt_sources;
 mod bpf_linker;
+pub(crate) mod chart_tools;
 mod debian_compiler;
 mod kernel_version;
 mod kernels;
@@ -27,25 +28,36 @@ pub(crate) use toolchain::Toolchain;
 #[command(long_about = "\
 Install what is missing on this machine, saying what and why.
 
-Three things are needed: a compiler for kernel programs, the packages that the \
-lab guest takes from this machine, and the guests' kernels. What is there is \
+Four things are needed: a compiler for kernel programs, the packages that the \
+lab guest takes from this machine, the guests' kernels, and what tries the Helm chart. What is there is \
 used; nothing is installed twice. Packages come through apt (with sudo when you \
-are not root), bpf-linker through cargo; compiler, linker and kernels go to \
+are not root), bpf-linker through cargo, Helm through pip; compiler, linker, kernels and Helm go to \
 ~/.cache/dnsprobe and replace nothing of yours. No service is started or left \
 enabled by this.")]
 #[command(after_help = "\
 Examples:
   cargo xtask setup           install what is missing
+  cargo xtask setup --build   only what building needs, as in deploy/Dockerfile
   cargo xtask setup --check   only say what is missing; exit 1 when something is")]
 pub(crate) struct Args {
     /// Change nothing; exit 1 when something is missing
     #[arg(long)]
     check: bool,
+
+    /// Only what building dnsprobe needs: no guest, no tests
+    #[arg(long, conflicts_with = "check")]
+    build: bool,
 }
 
 pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
     if args.check {
         return check(workspace);
+    }
+    if args.build {
+        let mut steps = Steps::new(2);
+        steps.run("packages for building", || packages::prepare_build(workspace))?;
+        steps.run("compiler for kernel programs", || toolchain::prepare(workspace))?;
+        return Ok(ExitCode::SUCCESS);
     }
     prepare(workspace)?;
     println!("everything is there: next `cargo xtask demo`, `cargo xtask test`");
@@ -62,10 +74,11 @@ pub(crate) fn prepare_if_needed(workspace: &Workspace) -> Result<()> {
 
 /// Says what is there, and installs what is not.
 fn prepare(workspace: &Workspace) -> Result<()> {
-    let mut steps = Steps::new(3);
+    let mut steps = Steps::new(4);
     steps.run("packages for building and for the guest", || packages::prepare(workspace))?;
     steps.run("compiler for kernel programs", || toolchain::prepare(workspace))?;
-    steps.run("guest kernels", || kernels::prepare(workspace))
+    steps.run("guest kernels", || kernels::prepare(workspace))?;
+    steps.run("Helm and schemas of Kubernetes", || chart_tools::prepare(workspace))
 }
 
 fn check(workspace: &Workspace) -> Result<ExitCode> {
@@ -94,6 +107,9 @@ fn missing(workspace: &Workspace) -> Result<Vec<String>> {
         if GuestKernel::find(workspace, series.prefix)?.is_none() {
             missing.push(format!("guest kernel {}", series.prefix));
         }
+    }
+    if chart_tools::find(workspace).is_none() {
+        missing.push("Helm and the schemas of Kubernetes, which try the chart".to_owned());
     }
     Ok(missing)
 }

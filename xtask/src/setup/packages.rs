@@ -46,10 +46,14 @@ pub(crate) const PACKAGES: &[Package] = &[
     package("bind9-dnsutils", "dig", "dig in the guest"),
     package("dnsperf", "dnsperf", "load in the guest"),
     package("python3", "/usr/bin/python3", "scripts in the guest"),
+    package("python3-venv", "/usr/share/doc/python3-venv", "the environment of what tries the Helm chart"),
+    package("prometheus", "promtool", "checks the alert rules and scrapes `dnsprobe serve`; its service stays off"),
+    package("systemd", "systemd-analyze", "checks the unit"),
+    package("dpkg", "dpkg-deb", "builds the Debian package"),
     package("bpftrace", "bpftrace", "second opinion on the kernel in the guest; a peer of `cargo xtask bench`"),
     package("containerd", "containerd", "containers of a real runtime in `cargo xtask attribution`; its service stays off"),
     package("runc", "runc", "runs these containers"),
-    package("binutils", "objdump", "counts the instructions of compiled kernel programs in `cargo xtask bench`"),
+    package("binutils", "objdump", "strips what is packaged; counts the instructions of compiled kernel programs in `cargo xtask bench`"),
 ];
 
 pub(super) fn missing() -> Vec<&'static Package> {
@@ -63,24 +67,35 @@ fn is_present(probe: &str) -> bool {
     shell::find_program(probe, OsStr::new(shell::SYSTEM_PATH)).is_some()
 }
 
+/// Those without which dnsprobe cannot be built.
+const BUILD: [&str; 3] = ["gcc", "libc6-dev", "binutils"];
+
 pub(super) fn prepare(workspace: &Workspace) -> Result<()> {
-    let missing = missing();
+    install(&missing(), workspace)
+}
+
+pub(super) fn prepare_build(workspace: &Workspace) -> Result<()> {
+    let missing: Vec<_> = missing().into_iter().filter(|p| BUILD.contains(&p.name)).collect();
+    install(&missing, workspace)
+}
+
+fn install(missing: &[&'static Package], workspace: &Workspace) -> Result<()> {
     if missing.is_empty() {
-        println!("      all {} are there", PACKAGES.len());
+        println!("      nothing is missing");
         return Ok(());
     }
     println!("      missing, to be installed with apt-get:");
-    for package in &missing {
+    for package in missing {
         println!("        {:<16} {}", package.name, package.why);
     }
     let names: Vec<&str> = missing.iter().map(|package| package.name).collect();
     apt::install(&names, workspace)?;
-    if names.contains(&"containerd") {
-        // It is only run in the guest. Where there is no such tool no service was
-        // enabled either.
+    // These are only run in the guest. Where there is no such tool no service was
+    // enabled either.
+    for name in ["containerd", "prometheus"].into_iter().filter(|name| names.contains(name)) {
         let mut disable = shell::as_root("deb-systemd-helper");
-        if let Err(error) = shell::output(disable.args(["disable", "containerd.service"])) {
-            println!("      the service of containerd could not be disabled: {error:#}");
+        if let Err(error) = shell::output(disable.args(["disable", &format!("{name}.service")])) {
+            println!("      the service of {name} could not be disabled: {error:#}");
         }
     }
     Ok(())
@@ -100,6 +115,7 @@ mod tests {
 
     #[test]
     fn every_package_is_listed_once() {
+        assert!(BUILD.iter().all(|name| PACKAGES.iter().any(|p| p.name == *name)));
         for (index, package) in PACKAGES.iter().enumerate() {
             assert!(!package.why.is_empty(), "{}", package.name);
             assert!(

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::tally::Tally;
 use crate::lab_guest::{Kept, LabGuest, Lines, Printed, two_at_a_time};
 use crate::progress::seconds;
 use crate::setup::GuestKernel;
 use crate::shell;
+use crate::tally::Tally;
 use crate::vm::{self, End};
 use crate::workspace::Workspace;
 

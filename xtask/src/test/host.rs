@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use super::tally::Tally;
 use crate::setup::Toolchain;
+use crate::tally::Tally;
 use crate::workspace::Workspace;
 use crate::{build, docs, shell};
 

@@ -2,18 +2,17 @@
 
 mod guests;
 mod host;
-mod tally;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use self::tally::Tally;
 use crate::progress::seconds;
 use crate::setup::SERIES;
+use crate::tally::Tally;
 use crate::workspace::Workspace;
-use crate::{bench, build, setup};
+use crate::{bench, build, deploy, setup};
 
 /// Run the checks, the unit tests, the native test and the lab in guests
 #[derive(Debug, clap::Args)]
@@ -112,6 +111,7 @@ fn run_sections(args: &Args, workspace: &Workspace, results: &mut Results) {
         results.section("formatting", || host::formatting(workspace));
         results.section("clippy", || host::lints(workspace));
         results.section("generated pages", || host::pages(workspace));
+        results.section("deployment", || Ok(deploy::check(workspace)));
         results.section("cargo test", || host::unit(workspace));
     }
     if selection.native {

@@ -5,28 +5,28 @@ use std::ops::AddAssign;
 
 /// How many tests ended how.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Tally {
-    pub(super) passed: u32,
-    pub(super) failed: u32,
-    pub(super) skipped: u32,
+pub(crate) struct Tally {
+    pub(crate) passed: u32,
+    pub(crate) failed: u32,
+    pub(crate) skipped: u32,
 }
 
 impl Tally {
-    pub(super) const PASSED: Self = Self::new(1, 0, 0);
-    pub(super) const FAILED: Self = Self::new(0, 1, 0);
-    pub(super) const SKIPPED: Self = Self::new(0, 0, 1);
+    pub(crate) const PASSED: Self = Self::new(1, 0, 0);
+    pub(crate) const FAILED: Self = Self::new(0, 1, 0);
+    pub(crate) const SKIPPED: Self = Self::new(0, 0, 1);
 
     const fn new(passed: u32, failed: u32, skipped: u32) -> Self {
         Self { passed, failed, skipped }
     }
 
     /// That many not run.
-    pub(super) fn skipped(count: usize) -> Self {
+    pub(crate) fn skipped(count: usize) -> Self {
         Self::new(0, 0, u32::try_from(count).unwrap_or(u32::MAX))
     }
 
     /// The lab's last line: `N passed, N failed, N skipped`.
-    pub(super) fn from_lab(line: &str) -> Option<Self> {
+    pub(crate) fn from_lab(line: &str) -> Option<Self> {
         let mut parts = line.trim().split(", ");
         let tally = Self::new(
             count(parts.next()?, " passed")?,
@@ -37,7 +37,7 @@ impl Tally {
     }
 
     /// A line of cargo test: `test result: ok. N passed; N failed; N ignored; ...`
-    pub(super) fn from_cargo(line: &str) -> Option<Self> {
+    pub(crate) fn from_cargo(line: &str) -> Option<Self> {
         let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
         let mut parts = counts.split("; ");
         Some(Self::new(
@@ -50,7 +50,7 @@ impl Tally {
     /// The tally of a runner that ended with `success`. One that failed
     /// without counting a failure (it did not compile, it crashed), or ran
     /// nothing at all, is a failure itself.
-    pub(super) fn of_runner(counted: Option<Self>, success: bool) -> Self {
+    pub(crate) fn of_runner(counted: Option<Self>, success: bool) -> Self {
         match counted {
             Some(tally) if tally.failed > 0 || success => tally,
             Some(mut tally) => {
