@@ -17,6 +17,7 @@ mod remotes;
 mod replay;
 mod screen;
 mod serve;
+mod sources;
 mod ticket;
 mod top;
 mod trace;
@@ -26,7 +27,7 @@ use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use self::{places::NodePlaces, playback::Recorded};
+use self::{places::NodePlaces, playback::Recorded, sources::Sources};
 use crate::{kernel::SessionError, query::PlaceError, record::Limits};
 
 /// Everything went as asked.
@@ -107,6 +108,8 @@ struct WatchOptions {
     ports: Vec<u16>,
     #[command(flatten)]
     node: NodePlaces,
+    #[command(flatten)]
+    sources: Sources,
     /// Also write what is seen into a file, for `dnsprobe replay`.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 
 use super::{
-    EXIT_OK, NodePlaces, WatchOptions,
+    EXIT_OK, NodePlaces, Sources, WatchOptions,
     watch::{self, Detail, Handler},
 };
 use crate::{
@@ -58,6 +58,8 @@ pub(super) struct Options {
     ports: Vec<u16>,
     #[command(flatten)]
     node: NodePlaces,
+    #[command(flatten)]
+    sources: Sources,
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
@@ -66,6 +68,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
         lost_after: options.lost_after,
         ports: options.ports.clone(),
         node: options.node.clone(),
+        sources: options.sources.clone(),
         record: Some(options.output.clone()),
         record_limits: Limits {
             part_bytes: options.max_size,

@@ -8,7 +8,7 @@ use dnsprobe_common::flow::Role;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::{
-    EXIT_FOUND, EXIT_OK, NodePlaces, WatchOptions,
+    EXIT_FOUND, EXIT_OK, NodePlaces, Sources, WatchOptions,
     diagnose::{self, Examination},
     playback::{self, Recorded},
     recording, replay,
@@ -74,6 +74,8 @@ pub(super) struct Options {
     ports: Vec<u16>,
     #[command(flatten)]
     node: NodePlaces,
+    #[command(flatten)]
+    sources: Sources,
 }
 
 fn parse_code(text: &str) -> Result<Code, String> {
@@ -96,6 +98,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
                 lost_after: options.lost_after,
                 ports: options.ports.clone(),
                 node: options.node.clone(),
+                sources: options.sources.clone(),
                 record: Some(file.clone()),
                 record_limits: recording::LIMITS,
                 replay: None,

@@ -163,6 +163,7 @@ impl Watch {
         privileges::drop_unneeded().context("cannot drop privileges")?;
         let remotes = remotes::Reader::start(&options.node)?;
         identity.use_facts(remotes.facts());
+        options.sources.ask(&options.node, &options.ports, &remotes.facts())?;
         let missing: Vec<Missing> = session
             .roles()
             .iter()

@@ -31,8 +31,8 @@ pub use options::IdentityOptions;
 pub use owner::{Owner, PodDetails, UnattributedReason};
 pub use pods::{Pod, PodLookupError, find_pod};
 pub use remote::{
-    Backend, Holder, LocalAddress, Remote, RemoteAddress, RemoteFacts, RemoteKind, RemoteSource,
-    ServiceFact, SharedFacts, holders,
+    Backend, ClusterFacts, ClusterPod, Holder, LocalAddress, Remote, RemoteAddress, RemoteFacts,
+    RemoteKind, RemoteSource, ServiceFact, SharedFacts, holders,
 };
 pub use resolver::Identity;
 pub use runtime::RuntimeDirs;

@@ -1,10 +1,11 @@
 //! From a pod's UID and a container's id to everything known of them: the
-//! kubelet's directories first, then the runtimes' files. Each alone is enough.
+//! kubelet's directories first, then the runtimes' files, then what the API server
+//! says, where it is asked. Each alone is enough.
 
-use std::{path::PathBuf, time::Instant};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use super::{
-    Owner, PodDetails, RuntimeDirs,
+    Owner, PodDetails, RuntimeDirs, SharedFacts,
     pod_logs::{PodLogs, PodName},
     runtime::{ContainerFacts, RuntimeFiles},
     workload,
@@ -15,11 +16,18 @@ use super::{
 pub(super) struct Names {
     logs: PodLogs,
     files: RuntimeFiles,
+    /// What the API server has told, where it is asked.
+    facts: Option<Arc<SharedFacts>>,
 }
 
 impl Names {
     pub(super) fn new(log_dir: PathBuf, dirs: RuntimeDirs) -> Self {
-        Self { logs: PodLogs::new(log_dir), files: RuntimeFiles::new(dirs) }
+        Self { logs: PodLogs::new(log_dir), files: RuntimeFiles::new(dirs), facts: None }
+    }
+
+    /// Asks the API server's facts too, after everything of this node.
+    pub(super) fn use_facts(&mut self, facts: Arc<SharedFacts>) {
+        self.facts = Some(facts);
     }
 
     /// Takes in what was announced since the last time.
@@ -59,10 +67,18 @@ impl Names {
                 .filter(|pod| pod.uid.is_some())
                 .map(|pod| PodName { namespace: pod.namespace, pod: pod.name })
         });
+        let cluster = self.facts.as_ref().map(|facts| facts.cluster());
+        let told = cluster.as_ref().and_then(|facts| facts.pod(&uid));
+        let pod = pod.or_else(|| {
+            told.map(|told| PodName { namespace: told.namespace.clone(), pod: told.name.clone() })
+        });
         let container_name = name
-            .or_else(|| container.as_ref().and_then(|id| self.logs.container_name(&uid, id, now)));
+            .or_else(|| container.as_ref().and_then(|id| self.logs.container_name(&uid, id, now)))
+            .or_else(|| told?.container_name(container.as_ref()?).cloned());
         let (namespace, pod) = pod.map(|name| (name.namespace, name.pod)).unzip();
-        let workload = pod.as_ref().and_then(|pod| {
+        let of_controller = told.and_then(|told| told.workload.clone());
+        let workload = of_controller.or_else(|| {
+            let pod = pod.as_ref()?;
             workload::from_labels(pod, &labels).or_else(|| workload::from_pod_name(pod))
         });
         Owner::Pod {

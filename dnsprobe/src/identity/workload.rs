@@ -42,6 +42,8 @@ impl fmt::Display for WorkloadKind {
 pub enum WorkloadSource {
     /// The pod's labels, which its controller set.
     Labels,
+    /// The Kubernetes API server names the pod's controller.
+    KubernetesApi,
     /// Only the shape of the pod's name. Anybody may name a pod so.
     PodName,
 }

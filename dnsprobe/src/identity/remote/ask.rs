@@ -41,11 +41,23 @@ impl Remotes {
     ) -> Option<Remote> {
         let facts = self.facts.latest();
         match facts.find(asked) {
+            // The API server knows names that the node does not.
+            Some(Found::Known(remote))
+                if remote.name.is_none()
+                    && matches!(remote.kind, RemoteKind::Service | RemoteKind::Upstream) =>
+            {
+                return Some(self.facts.cluster().find(asked).cloned().unwrap_or(remote));
+            }
             Some(Found::Known(remote)) => return Some(remote),
             Some(Found::HeldBy(holder)) if self.held(holder, asked.at_ns, processes) => {
                 return Some(named(holder, names));
             }
-            Some(Found::HeldBy(_)) | None => {}
+            Some(Found::HeldBy(_)) => {}
+            None => {
+                if let Some(remote) = self.facts.cluster().find(asked) {
+                    return Some(remote.clone());
+                }
+            }
         }
         if std::mem::take(&mut self.news) {
             self.facts.want();
@@ -92,7 +104,7 @@ fn named(holder: &Holder, names: &mut Names) -> Remote {
 }
 
 /// Kernel time.
-fn now_ns() -> u64 {
+pub(super) fn now_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     let now = Duration::try_from(now).unwrap_or_default();
     u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
@@ -101,6 +113,7 @@ fn now_ns() -> u64 {
 impl Identity {
     /// Names remote ends from these facts, which somebody else keeps up to date.
     pub fn use_facts(&mut self, facts: Arc<SharedFacts>) {
+        self.names.use_facts(Arc::clone(&facts));
         self.remotes = Some(Remotes::new(facts));
     }
 

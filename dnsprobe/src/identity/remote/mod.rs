@@ -2,6 +2,7 @@
 //! the source that proves it, and else not at all.
 
 mod ask;
+mod cluster;
 mod facts;
 mod holders;
 mod shared;
@@ -13,6 +14,7 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 
 pub(super) use ask::Remotes;
+pub use cluster::{ClusterFacts, ClusterPod};
 pub(super) use facts::Found;
 pub use facts::{LocalAddress, RemoteFacts, ServiceFact};
 pub(super) use holders::Who;
@@ -90,17 +92,20 @@ pub enum RemoteSource {
     Ipvs,
     /// The node's `resolv.conf`.
     ResolvConf,
+    /// The Kubernetes API server.
+    KubernetesApi,
 }
 
 impl RemoteSource {
     /// Every source.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::NetworkNamespace,
         Self::LocalDevice,
         Self::Iptables,
         Self::Nftables,
         Self::Ipvs,
         Self::ResolvConf,
+        Self::KubernetesApi,
     ];
 }
 

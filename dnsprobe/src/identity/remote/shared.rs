@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::RemoteFacts;
+use super::{ClusterFacts, RemoteFacts};
 
 /// The latest facts, and whether newer ones are wanted.
 #[derive(Debug, Default)]
@@ -18,6 +18,7 @@ pub struct SharedFacts {
 #[derive(Debug, Default)]
 struct State {
     facts: Arc<RemoteFacts>,
+    cluster: Arc<ClusterFacts>,
     published: bool,
     wanted: bool,
     over: bool,
@@ -27,6 +28,19 @@ impl SharedFacts {
     /// The facts as they were read last.
     pub(in crate::identity) fn latest(&self) -> Arc<RemoteFacts> {
         Arc::clone(&self.lock().facts)
+    }
+
+    /// What the API server has told; nothing where it is not asked.
+    pub(crate) fn cluster(&self) -> Arc<ClusterFacts> {
+        Arc::clone(&self.lock().cluster)
+    }
+
+    /// Replaces what the API server has told.
+    pub fn publish_cluster(&self, facts: ClusterFacts) {
+        let facts = Arc::new(facts);
+        let before = std::mem::replace(&mut self.lock().cluster, facts);
+        // May be large.
+        drop(before);
     }
 
     /// Asks for a new reading.
