@@ -55,6 +55,12 @@ impl Containerd {
         Ok(Self { _process: process, rootfs })
     }
 
+    /// The root directory that containers get.
+    #[must_use]
+    pub fn rootfs(&self) -> &Path {
+        &self.rootfs
+    }
+
     /// Run a command as a pod's container; its output is the command's.
     pub fn run(
         &self,

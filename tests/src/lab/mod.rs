@@ -12,6 +12,7 @@ pub mod conntrack;
 pub mod containerd;
 pub mod counters;
 pub mod crowd;
+pub mod deployed;
 pub mod diagnose;
 pub mod dnsprobe;
 pub mod firewall;

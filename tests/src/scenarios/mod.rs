@@ -5,6 +5,7 @@
 mod answer_mismatch;
 mod check_node_config;
 mod check_pod_config;
+mod confined;
 mod conntrack_chain_too_long;
 mod conntrack_clash;
 mod conntrack_clash_late_answer;
@@ -257,6 +258,7 @@ pub const ALL: &[Scenario] = &[
     query_healthy::SCENARIO,
     query_dead_backend::SCENARIO,
     query_service_policy::SCENARIO,
+    confined::SCENARIO,
 ];
 
 /// Scenarios that use no hook or kernel path which another one does not use, so
