@@ -36,7 +36,8 @@ def check_schemas(objects, versions):
 
 
 def check_good(loaded, values, wanted):
-    objects = [yaml.safe_load(text) for text in rendered(loaded, values, "dnsprobe")]
+    text = "\n---\n".join(rendered(loaded, values, "dnsprobe"))
+    objects = list(yaml.safe_load_all(text))
     if "DaemonSet" not in [item["kind"] for item in objects]:
         return ["no DaemonSet was rendered"]
     return check_schemas(objects, wanted.split())
