@@ -44,6 +44,7 @@ mod preempted_send;
 mod query_dead_backend;
 mod query_healthy;
 mod query_service_policy;
+mod remote_ends;
 mod remote_silence;
 mod replay;
 mod resolver_retry;
@@ -197,6 +198,7 @@ pub const ALL: &[Scenario] = &[
     policy_drop::SCENARIO,
     no_listener::SCENARIO,
     late_answer::SCENARIO,
+    remote_ends::SCENARIO,
     remote_silence::SCENARIO,
     unexplained::SCENARIO,
     ipv6::SCENARIO,
