@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, which wires the rooms together
 //! and nothing else.
 
+mod beside;
 mod check;
 mod diagnose;
 mod doctor;
@@ -21,13 +22,14 @@ mod sources;
 mod ticket;
 mod top;
 mod trace;
+mod traffic;
 mod watch;
 
 use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use self::{places::NodePlaces, playback::Recorded, sources::Sources};
+use self::{places::NodePlaces, playback::Recorded, sources::Sources, traffic::Traffic};
 use crate::{kernel::SessionError, query::PlaceError, record::Limits};
 
 /// Everything went as asked.
@@ -100,16 +102,8 @@ struct WatchOptions {
     /// Stop after this time; without it, on Ctrl-C.
     #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
     duration: Option<Duration>,
-    /// A query without an answer for this long counts as lost.
-    #[arg(long, value_parser = positive_duration, default_value = "5s", value_name = "TIME")]
-    lost_after: Duration,
-    /// UDP ports taken as DNS, up to four.
-    #[arg(long, value_delimiter = ',', default_value = "53", value_name = "PORT")]
-    ports: Vec<u16>,
     #[command(flatten)]
-    node: NodePlaces,
-    #[command(flatten)]
-    sources: Sources,
+    traffic: Traffic,
     /// Also write what is seen into a file, for `dnsprobe replay`.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -124,7 +118,7 @@ struct WatchOptions {
 impl WatchOptions {
     /// The name of the node that is watched.
     fn node_name(&self) -> String {
-        let own = || self.node.name().unwrap_or_else(|| "this node".to_owned());
+        let own = || self.traffic.node.name().unwrap_or_else(|| "this node".to_owned());
         self.replay.as_ref().map_or_else(own, |recorded| recorded.node.clone())
     }
 }

@@ -5,7 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 
 use super::{
-    EXIT_OK, NodePlaces, Sources, WatchOptions,
+    EXIT_OK,
+    traffic::Traffic,
     watch::{self, Detail, Handler},
 };
 use crate::{
@@ -50,33 +51,17 @@ pub(super) struct Options {
     /// A part ends after this time even when it is not full.
     #[arg(long, value_parser = super::positive_duration, value_name = "TIME")]
     rotate_every: Option<Duration>,
-    /// A query without an answer for this long counts as lost.
-    #[arg(long, value_parser = super::positive_duration, default_value = "5s", value_name = "TIME")]
-    lost_after: Duration,
-    /// UDP ports taken as DNS, up to four.
-    #[arg(long, value_delimiter = ',', default_value = "53", value_name = "PORT")]
-    ports: Vec<u16>,
     #[command(flatten)]
-    node: NodePlaces,
-    #[command(flatten)]
-    sources: Sources,
+    traffic: Traffic,
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
-    let watch = WatchOptions {
-        duration: options.duration,
-        lost_after: options.lost_after,
-        ports: options.ports.clone(),
-        node: options.node.clone(),
-        sources: options.sources.clone(),
-        record: Some(options.output.clone()),
-        record_limits: Limits {
-            part_bytes: options.max_size,
-            parts: options.max_files,
-            part_time: options.rotate_every,
-        },
-        replay: None,
+    let limits = Limits {
+        part_bytes: options.max_size,
+        parts: options.max_files,
+        part_time: options.rotate_every,
     };
+    let watch = options.traffic.recording(options.output.clone(), limits, options.duration);
     watch::run(&watch, Detail::Transactions, Some(READ_EVERY), &mut Nobody)?;
     Ok(EXIT_OK)
 }

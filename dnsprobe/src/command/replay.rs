@@ -92,8 +92,8 @@ impl Source {
     /// Makes a view take everything from here.
     pub(super) fn replaces(&self, watch: &mut WatchOptions) -> anyhow::Result<()> {
         anyhow::ensure!(watch.record.is_none(), "--record has no use in a replay");
-        watch.lost_after = self.lost_after;
-        watch.ports.clone_from(&self.ports);
+        watch.traffic.lost_after = self.lost_after;
+        watch.traffic.ports.clone_from(&self.ports);
         watch.replay =
             Some(Recorded { file: self.file.clone(), node: self.node.clone(), prints: true });
         Ok(())

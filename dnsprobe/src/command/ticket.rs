@@ -1,26 +1,25 @@
 //! `dnsprobe ticket`: everything that proves what is wrong, as files.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
-use dnsprobe_common::flow::Role;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::{
-    EXIT_FOUND, EXIT_OK, NodePlaces, Sources, WatchOptions,
+    EXIT_FOUND, EXIT_OK,
+    beside::Beside,
     diagnose::{self, Examination},
     playback::{self, Recorded},
     recording, replay,
+    traffic::Traffic,
     watch::{self, Detail, Handler},
 };
 use crate::{
-    engine::{Cause, ConnectFailure, Query, Transaction, Verdict},
+    engine::{Cause, Transaction, Verdict},
     findings::{Code, FindingCode},
-    identity::Owner,
     stats::Snapshot,
     ticket::{Case, Collector, Place, Redact, Redactor, Scope},
-    time::Timestamp,
 };
 
 /// Watching time when none is given.
@@ -66,16 +65,8 @@ pub(super) struct Options {
     with_recording: bool,
     #[command(flatten)]
     scope: diagnose::Scope,
-    /// A query without an answer for this long counts as lost.
-    #[arg(long, value_parser = super::positive_duration, default_value = "5s", value_name = "TIME")]
-    lost_after: Duration,
-    /// UDP ports taken as DNS, up to four.
-    #[arg(long, value_delimiter = ',', default_value = "53", value_name = "PORT")]
-    ports: Vec<u16>,
     #[command(flatten)]
-    node: NodePlaces,
-    #[command(flatten)]
-    sources: Sources,
+    traffic: Traffic,
 }
 
 fn parse_code(text: &str) -> Result<Code, String> {
@@ -93,16 +84,8 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
         Some(file) => replay::open(file)?.recorded(),
         None => {
             let file = place.scratch(RECORDING);
-            let watch = WatchOptions {
-                duration: Some(options.duration.unwrap_or(DURATION)),
-                lost_after: options.lost_after,
-                ports: options.ports.clone(),
-                node: options.node.clone(),
-                sources: options.sources.clone(),
-                record: Some(file.clone()),
-                record_limits: recording::LIMITS,
-                replay: None,
-            };
+            let duration = Some(options.duration.unwrap_or(DURATION));
+            let watch = options.traffic.recording(file.clone(), recording::LIMITS, duration);
             let every = Some(super::record::READ_EVERY);
             watch::run(&watch, Detail::Transactions, every, &mut super::record::Nobody)?;
             Recorded { file, node: watch.node_name(), prints: false }
@@ -143,14 +126,12 @@ fn case(options: &Options, recording: &Recorded) -> anyhow::Result<Case> {
         failed_answers: options.cause.is_empty() || causes.len() < options.cause.len(),
         causes,
     };
-    let mut collecting = Collecting {
-        examination: Examination::new(options.scope.findings(), None),
-        collector: Collector::new(scope),
-        snapshot: None,
-    };
+    let mut examination = Examination::new(options.scope.findings(), None);
+    let mut evidence = Evidence { collector: Collector::new(scope), snapshot: None };
     let every = Some(super::record::READ_EVERY);
-    let aside = playback::run(recording, None, every, &mut collecting)?;
-    let Collecting { examination, collector, snapshot } = collecting;
+    let both = &mut Beside(&mut examination, &mut evidence);
+    let aside = playback::run(recording, None, every, both)?;
+    let Evidence { collector, snapshot } = evidence;
     let mut case = Case {
         header: aside.header,
         files: aside.files,
@@ -163,46 +144,28 @@ fn case(options: &Options, recording: &Recorded) -> anyhow::Result<Case> {
     Ok(case)
 }
 
-/// Diagnoses, and keeps single queries beside.
-struct Collecting {
-    examination: Examination,
+/// Keeps single queries, and the last counters.
+struct Evidence {
     collector: Collector,
     snapshot: Option<Snapshot>,
 }
 
-impl Handler for Collecting {
+impl Handler for Evidence {
     fn transaction(&mut self, transaction: &Transaction) -> anyhow::Result<()> {
         self.collector.transaction(transaction);
-        self.examination.transaction(transaction)
+        Ok(())
     }
 
     fn verdict(&mut self, verdict: &Verdict) -> anyhow::Result<()> {
         self.collector.verdict(verdict);
-        self.examination.verdict(verdict)
-    }
-
-    fn not_followed(
-        &mut self,
-        owner: &Arc<Owner>,
-        role: Role,
-        query: &Query,
-    ) -> anyhow::Result<()> {
-        self.examination.not_followed(owner, role, query)
-    }
-
-    fn connect_failed(&mut self, failure: &ConnectFailure) -> anyhow::Result<()> {
-        self.examination.connect_failed(failure)
-    }
-
-    fn now(&mut self, now: Timestamp) {
-        self.examination.now(now);
+        Ok(())
     }
 
     fn snapshot(&mut self, snapshot: &Snapshot, last: bool) -> anyhow::Result<()> {
         if last {
             self.snapshot = Some(snapshot.clone());
         }
-        self.examination.snapshot(snapshot, last)
+        Ok(())
     }
 }
 

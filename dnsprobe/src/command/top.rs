@@ -65,7 +65,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
         Format::Table => {
             let terminal = if options.plain { Terminal::PLAIN } else { Terminal::of_stdout() };
             let table = Table {
-                top: Top::new(&options.watch.node_name(), options.watch.ports.clone()),
+                top: Top::new(&options.watch.node_name(), options.watch.traffic.ports.clone()),
                 report: Report::new(),
                 terminal,
             };
@@ -73,7 +73,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
                 Box::new(Live {
                     view: View::new(
                         &options.watch.node_name(),
-                        &options.watch.ports,
+                        &options.watch.traffic.ports,
                         terminal.colour,
                     ),
                     screen: None,

@@ -151,9 +151,9 @@ impl Watch {
     fn start(options: &WatchOptions, detail: Detail) -> anyhow::Result<Self> {
         let create = |file: &PathBuf| Pending::create(file, options.record_limits);
         let recording = options.record.as_ref().map(create).transpose()?;
-        let mut identity = Identity::new(options.node.identity());
+        let mut identity = Identity::new(options.traffic.node.identity());
         let session = Session::start(&kernel::Options {
-            ports: options.ports.clone(),
+            ports: options.traffic.ports.clone(),
             trace: detail == Detail::Transactions,
             questions: detail != Detail::Counts,
             root_cgroup: identity.root_cgroup(),
@@ -163,7 +163,11 @@ impl Watch {
         privileges::drop_unneeded().context("cannot drop privileges")?;
         let remotes = remotes::Reader::start(&options.node)?;
         identity.use_facts(remotes.facts());
-        options.sources.ask(&options.node, &options.ports, &remotes.facts())?;
+        options.traffic.sources.ask(
+            &options.traffic.node,
+            &options.traffic.ports,
+            &remotes.facts(),
+        )?;
         let missing: Vec<Missing> = session
             .roles()
             .iter()
@@ -177,7 +181,7 @@ impl Watch {
         let blindness = blindness(&session);
         let engine = Engine::new(blindness.clone());
         let mut pipeline = Pipeline::new(engine, missing.clone(), session.clock());
-        pipeline.is_of(options.node.name());
+        pipeline.is_of(options.traffic.node.name());
         if let Some(recording) = recording {
             let header = recording::header(options, detail, &session, blindness, missing.clone());
             pipeline.record(recording.start(header)?);
@@ -215,7 +219,7 @@ impl Watch {
         every: Option<Duration>,
         handler: &mut dyn Handler,
     ) -> anyhow::Result<()> {
-        let mut sweep = interval(SWEEP.min(options.lost_after));
+        let mut sweep = interval(SWEEP.min(options.traffic.lost_after));
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // A recording has readings also when nobody looks at them now.
         let read_every = every.or(options.record.is_some().then_some(RECORD_EVERY));
@@ -240,7 +244,7 @@ impl Watch {
                 }
                 _ = sweep.tick() => {
                     self.drain();
-                    self.sweep(options.lost_after, false);
+                    self.sweep(options.traffic.lost_after, false);
                     self.pipeline.now(now_ns(), handler);
                 }
                 _ = tick.tick(), if read_every.is_some() => {
@@ -259,7 +263,7 @@ impl Watch {
                         break;
                     }
                     settling = true;
-                    end += options.lost_after + 2 * SWEEP;
+                    end += options.traffic.lost_after + 2 * SWEEP;
                 }
                 () = told(&mut hang_up) => handler.reload(),
                 wish = handler.input() => if wish? == Wish::Stop { break },
@@ -269,7 +273,7 @@ impl Watch {
             self.pipeline.hand_over(handler)?;
         }
         self.drain();
-        self.sweep(options.lost_after, true);
+        self.sweep(options.traffic.lost_after, true);
         self.pipeline.hand_over(handler)?;
         self.read()?;
         recording::finish(&mut self.pipeline);
