@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod output;
 pub mod query;
 pub mod record;
+pub mod report;
 pub mod serve;
 pub mod setup;
 pub mod stats;

@@ -16,6 +16,7 @@ mod recording;
 mod reference;
 mod remotes;
 mod replay;
+mod report;
 mod screen;
 mod serve;
 mod sources;
@@ -57,6 +58,7 @@ Examples:
   dnsprobe trace --pod cart-0 -o json  every look-up of one pod, for machines
   dnsprobe diagnose                    30 seconds, then what is wrong and what to do
   dnsprobe record -o node.rec          keep what is seen, for `dnsprobe replay`
+  dnsprobe report -w dns.html          one page: figures over time, per pod, findings
   dnsprobe ticket -o outage            all evidence of what is wrong, to hand on
   dnsprobe doctor                      what can be seen on this kernel, and how
   dnsprobe check                       what is wrong with the node's and pods' set-up
@@ -76,6 +78,7 @@ enum Command {
     Diagnose(diagnose::Options),
     Record(record::Options),
     Replay(replay::Options),
+    Report(report::Options),
     Ticket(ticket::Options),
     Doctor(doctor::Options),
     Check(check::Options),
@@ -132,6 +135,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Diagnose(options) => diagnose::run(options),
         Command::Record(options) => record::run(options),
         Command::Replay(options) => replay::run(options),
+        Command::Report(options) => report::run(options),
         Command::Ticket(options) => ticket::run(options),
         Command::Doctor(options) => doctor::run(options),
         Command::Check(options) => check::run(options),

@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Args, Subcommand};
 
-use super::{WatchOptions, diagnose, playback::Recorded, top, trace};
+use super::{WatchOptions, diagnose, playback::Recorded, report, top, trace};
 use crate::{output::printable, record::Reader};
 
 /// Run a view from what `dnsprobe record` wrote, with the results that it would
@@ -24,7 +24,8 @@ Exit codes: those of the view; 2 when the file cannot be replayed.
 Examples:
   dnsprobe replay node.rec diagnose
   dnsprobe replay node.rec trace --only-failed -o json
-  dnsprobe replay node.rec top --interval 10s -o json")]
+  dnsprobe replay node.rec top --interval 10s -o json
+  dnsprobe replay node.rec report -w dns.html")]
 pub(super) struct Options {
     /// The recording.
     #[arg(value_name = "FILE")]
@@ -38,6 +39,7 @@ enum View {
     Top(top::Options),
     Trace(trace::Options),
     Diagnose(diagnose::Options),
+    Report(report::Options),
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
@@ -54,6 +56,11 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
         View::Diagnose(mut view) => {
             recorded.replaces(&mut view.watch)?;
             diagnose::run(&view)
+        }
+        View::Report(mut view) => {
+            anyhow::ensure!(view.from.is_none(), "--from has no use in a replay");
+            recorded.replaces(&mut view.watch)?;
+            report::run(&view)
         }
     }
 }

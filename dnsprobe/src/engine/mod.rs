@@ -6,6 +6,7 @@ mod by_number;
 mod connection;
 mod evidence;
 mod facts;
+mod moments;
 mod node_history;
 mod observation;
 mod pattern;
@@ -28,6 +29,7 @@ use dnsprobe_common::flow::Role;
 use serde::{Deserialize, Serialize};
 
 pub use connection::{ConnectError, ConnectFailure, ConnectSeen, transport_name};
+pub use moments::{Moment, asked};
 pub use observation::{
     AtServer, Backend, BackendState, ConntrackEntry, Device, DroppedBy, Fact, FactKind,
     Observation, PacketSeen, QueryId, QuerySeen, QueueFull, Translation, Tuple, Unanswered,

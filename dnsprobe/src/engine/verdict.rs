@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc};
 use dnsprobe_common::flow::Transport;
 use serde::Serialize;
 
-use super::connection::serialize_transport;
+use super::{Tuple, connection::serialize_transport};
 use crate::{
     dns::Question,
     identity::{Backend, Owner, Remote},
@@ -370,6 +370,11 @@ pub struct Verdict {
     pub sibling: Option<Sibling>,
     /// Clash only: both queries went out on one socket as an A/AAAA pair.
     pub pair: bool,
+    /// The query's addresses as a device of this node last saw them, behind every
+    /// translation here. `None` when none saw it. In JSON it is part of the
+    /// evidence.
+    #[serde(skip)]
+    pub translated: Option<Tuple>,
     /// What was observed, in order of time.
     pub evidence: Vec<Evidence>,
     /// Unexplained only: hooks that were not attached and might have known.

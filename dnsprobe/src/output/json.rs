@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     engine::{Retry, Transaction, Verdict},
     findings::Diagnosis,
+    report::Report,
     stats::Snapshot,
 };
 
@@ -27,6 +28,8 @@ pub enum Record<'a> {
     Retry(&'a Retry),
     /// Everything that `diagnose` found.
     Diagnosis(&'a Diagnosis),
+    /// A watch as a page shows it.
+    Report(&'a Report),
 }
 
 /// Writes one object and the end of its line.

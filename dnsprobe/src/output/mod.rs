@@ -7,6 +7,7 @@ pub mod coredns;
 pub mod diagnosis;
 pub mod explanation;
 pub mod json;
+pub mod page;
 pub mod query;
 pub mod table;
 pub mod terminal;

@@ -95,6 +95,7 @@ pub(crate) fn clash() -> Verdict {
         query: query(QType::AAAA, 4660, server(10)),
         summary: "the kernel dropped it".into(),
         advice: "use a node-local DNS cache",
+        translated: None,
         sibling: Some(Sibling { owner: cart(), query: query(QType::A, 4661, server(11)) }),
         pair: false,
         evidence: vec![Evidence {

@@ -47,6 +47,18 @@ pub fn band(ns: u64) -> usize {
     BAND_BOUNDS_NS.iter().take_while(|bound| ns >= **bound).count()
 }
 
+/// How much of all values lies in a band, for heat maps: 0 none, then up to 10 %,
+/// 50 %, 90 %, and more.
+#[must_use]
+pub fn shade(bands: &[u64; BANDS], band: usize) -> usize {
+    const LIMITS_PERCENT: [u64; 3] = [10, 50, 90];
+    let total: u64 = bands.iter().sum();
+    match (bands[band], (bands[band] * 100).checked_div(total)) {
+        (0, _) | (_, None) => 0,
+        (_, Some(percent)) => 1 + LIMITS_PERCENT.iter().filter(|&&limit| percent >= limit).count(),
+    }
+}
+
 /// Bucket counts added up over readings. Sparse: one pod's latencies fill few
 /// buckets. Signed: an answer counted in one reading may be taken back in the
 /// next.
@@ -224,6 +236,14 @@ mod tests {
         distribution.add(&LatencyGrowth::between(&latency(&values), None));
         assert_eq!(distribution.bands(), [2, 1, 1, 1, 1, 0, 1]);
         assert_eq!((band(0), band(99_999), band(100_000), band(u64::MAX)), (0, 0, 1, BANDS - 1));
+    }
+
+    #[test]
+    fn a_shade_is_a_share_and_little_is_never_nothing() {
+        assert_eq!(shade(&[0; BANDS], 0), 0);
+        let bands = [1_000, 1, 0, 0, 0, 0, 300];
+        assert_eq!([0, 1, 2, 6].map(|band| shade(&bands, band)), [3, 1, 0, 2]);
+        assert_eq!(shade(&[5, 0, 0, 0, 0, 0, 0], 0), 4);
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod tests;
 
 pub use buckets::{BOUNDS_SECONDS, Buckets};
 pub use completeness::{Completeness, Missing};
-pub use latency::{BAND_NAMES, BANDS, LatencySummary, band};
+pub use latency::{BAND_NAMES, BANDS, LatencySummary, band, shade};
 pub use pod_stats::PodStats;
 pub use role::{role_name, serialize_role};
 pub use snapshot::{Counts, PodCounts, ServerCounts, Snapshot};

@@ -134,10 +134,7 @@ impl Collector {
         if *count <= VERDICTS as u64 {
             self.verdicts.push(verdict.clone());
         }
-        let backend = verdict.evidence.iter().find_map(|item| {
-            let packet = item.detail.get("packet")?.as_str()?;
-            (item.detail.get("kind")? == "transmit").then(|| packet.to_owned())
-        });
+        let backend = verdict.translated.map(|tuple| tuple.to_string());
         let outcome = verdict.cause.to_string();
         self.row(verdict.query.sent, &verdict.query, &verdict.owner, backend, outcome);
     }

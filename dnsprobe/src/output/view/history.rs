@@ -5,12 +5,14 @@ use std::collections::{HashMap, VecDeque};
 use ratatui::text::{Line, Span};
 
 use super::{Subject, style::Palette};
-use crate::stats::{BAND_NAMES, BANDS, Snapshot, band};
+use crate::stats::{BAND_NAMES, BANDS, Snapshot, band, shade};
 
 /// Windows kept per row: the width of a wide terminal.
 const WINDOWS: usize = 240;
 /// One sign per latency band, shortest first.
 const LEVELS: [char; BANDS] = ['▁', '▂', '▃', '▄', '▅', '▆', '█'];
+/// One sign per shade.
+const SHADES: [char; 5] = ['·', '░', '▒', '▓', '█'];
 /// The sign of a window in which a query was lost.
 const LOST: char = 'x';
 /// The sign of a window without an answer.
@@ -85,8 +87,10 @@ impl History {
         let mut lines: Vec<Line<'static>> = (0..BANDS)
             .rev()
             .map(|band| {
-                let shades: String =
-                    self.latest(subject, width).map(|cell| shade(&cell.bands, band)).collect();
+                let shades: String = self
+                    .latest(subject, width)
+                    .map(|cell| SHADES[shade(&cell.bands, band)])
+                    .collect();
                 Line::from(vec![
                     Span::raw(format!("{:>8}  ", BAND_NAMES[band])),
                     Span::styled(shades, palette.band(band)),
@@ -99,31 +103,5 @@ impl History {
             Span::styled(lost.collect::<String>(), palette.loss()),
         ]));
         lines
-    }
-}
-
-/// How much of a window's answers lie in a band.
-fn shade(bands: &[u64; BANDS], band: usize) -> char {
-    let total: u64 = bands.iter().sum();
-    let percent = (bands[band] * 100).checked_div(total).unwrap_or(0);
-    match (bands[band], percent) {
-        (0, _) => '·',
-        (_, 0..10) => '░',
-        (_, 10..50) => '▒',
-        (_, 50..90) => '▓',
-        _ => '█',
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_shade_is_a_share_and_little_is_never_nothing() {
-        assert_eq!(shade(&[0; BANDS], 0), '·');
-        let bands = [1_000, 1, 0, 0, 0, 0, 300];
-        assert_eq!([0, 1, 2, 6].map(|band| shade(&bands, band)), ['▓', '░', '·', '▒']);
-        assert_eq!(shade(&[5, 0, 0, 0, 0, 0, 0], 0), '█');
     }
 }
