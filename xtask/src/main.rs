@@ -14,6 +14,7 @@ mod docs;
 mod evidence;
 mod lab_guest;
 mod package;
+mod long_recording;
 mod progress;
 mod setup;
 mod shell;
@@ -53,6 +54,7 @@ enum Verb {
     Attribution(attribution::Args),
     Bench(bench::Args),
     Evidence(evidence::Args),
+    LongRecording(long_recording::Args),
     Docs(docs::Args),
     Deploy(deploy::Args),
     Package(package::Args),
@@ -78,6 +80,7 @@ fn run(verb: &Verb) -> Result<ExitCode> {
         Verb::Attribution(args) => attribution::run(args, &workspace),
         Verb::Bench(args) => bench::run(args, &workspace),
         Verb::Evidence(args) => evidence::run(args, &workspace),
+        Verb::LongRecording(args) => long_recording::run(args, &workspace),
         Verb::Docs(args) => docs::run(args, &workspace),
         Verb::Deploy(args) => deploy::run(args, &workspace),
         Verb::Package(args) => package::run(args, &workspace),
