@@ -1,6 +1,8 @@
 //! `dnsprobe report` of a recording of the lab, in a browser. The pictures stay in
 //! `target/tmp`, to be looked at.
 
+#![expect(clippy::unwrap_used, reason = "what fails here ends the test")]
+
 mod browser;
 
 use std::{collections::HashSet, fs, path::Path, process::Command};

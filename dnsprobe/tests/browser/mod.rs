@@ -14,19 +14,19 @@ use serde_json::{Value, json};
 /// The browser reads what it is told from descriptor 3 and answers on 4.
 const START: &str = "exec chromium \"$@\" 3<&0 4>&1 1>&2";
 
-pub struct Browser {
+pub(crate) struct Browser {
     child: Child,
     to: ChildStdin,
     from: BufReader<ChildStdout>,
     last_id: u64,
     session: Option<String>,
     /// What the page complained of.
-    pub complaints: Vec<Value>,
+    pub(crate) complaints: Vec<Value>,
 }
 
 impl Browser {
     /// With one empty page. `profile` is where it keeps its files.
-    pub fn start(profile: &Path) -> Self {
+    pub(crate) fn start(profile: &Path) -> Self {
         let mut child = Command::new("sh")
             .args(["-c", START, "chromium", "--headless", "--remote-debugging-pipe"])
             .args(["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"])
@@ -52,7 +52,7 @@ impl Browser {
     }
 
     /// Asks, and waits for the answer.
-    pub fn call(&mut self, method: &str, params: Value) -> Value {
+    pub(crate) fn call(&mut self, method: &str, params: Value) -> Value {
         self.last_id += 1;
         let mut message = json!({ "id": self.last_id, "method": method, "params": params });
         if let Some(session) = &self.session {
@@ -85,28 +85,29 @@ impl Browser {
     }
 
     /// Loads a page and waits until it is there.
-    pub fn open(&mut self, url: &str) {
+    pub(crate) fn open(&mut self, url: &str) {
         self.call("Page.navigate", json!({ "url": url }));
         while self.message()["method"] != "Page.loadEventFired" {}
     }
 
-    /// So wide, and with that colour scheme.
-    pub fn look(&mut self, width: u32, scheme: &str) {
+    /// So wide, with that colour scheme, and without scrollbars.
+    pub(crate) fn look(&mut self, width: u32, scheme: &str) {
         let size =
             json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
         self.call("Emulation.setDeviceMetricsOverride", size);
+        self.call("Emulation.setScrollbarsHidden", json!({ "hidden": true }));
         let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
         self.call("Emulation.setEmulatedMedia", json!({ "features": [feature] }));
     }
 
     /// The value of an expression in the page.
-    pub fn value(&mut self, expression: &str) -> Value {
+    pub(crate) fn value(&mut self, expression: &str) -> Value {
         let asked = json!({ "expression": expression, "returnByValue": true });
         self.call("Runtime.evaluate", asked)["result"]["value"].clone()
     }
 
     /// The whole page as a PNG.
-    pub fn screenshot(&mut self) -> Vec<u8> {
+    pub(crate) fn screenshot(&mut self) -> Vec<u8> {
         let asked = json!({ "format": "png", "captureBeyondViewport": true });
         let shot = self.call("Page.captureScreenshot", asked);
         BASE64_STANDARD.decode(shot["data"].as_str().unwrap()).unwrap()
