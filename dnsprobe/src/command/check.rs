@@ -1,7 +1,7 @@
 //! `dnsprobe check`: is the set-up of the node or of a pod the problem?
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     io::{self, Write},
     net::IpAddr,
     sync::Arc,
@@ -10,7 +10,7 @@ use std::{
 use anyhow::{bail, ensure};
 use clap::Args;
 
-use super::{EXIT_FOUND, EXIT_OK, Format, NodePlaces};
+use super::{EXIT_FOUND, EXIT_OK, Format, NodePlaces, conntrack_owners};
 use crate::{
     dns::resolv_conf::{MAX_BYTES, ResolvConf},
     identity::{Identity, Owner, RunningContainer},
@@ -152,8 +152,7 @@ fn look_at(
     })
 }
 
-/// Fills in whose the conntrack entries are, by the addresses of the pods that
-/// have a network namespace of their own.
+/// Fills in whose the conntrack entries are.
 fn conntrack_owners(
     options: &Options,
     conntrack: &mut setup::Conntrack,
@@ -161,23 +160,15 @@ fn conntrack_owners(
     host_netns: Option<u32>,
     unread: &mut Vec<Unread>,
 ) {
-    let sources = match kernel::conntrack_sources() {
-        Ok(Some(sources)) => sources,
-        Ok(None) => return,
+    match conntrack_owners::read(&options.node, all, host_netns) {
+        Ok(Some(found)) => {
+            conntrack.owners = found.owners;
+            conntrack.others = Some(found.others);
+        }
+        Ok(None) => {}
         Err(error) => {
             let what = "conntrack entries".to_owned();
             unread.push(Unread { what, reason: error.to_string() });
-            return;
-        }
-    };
-    let mut owners: HashMap<IpAddr, Arc<Owner>> = HashMap::new();
-    for running in all.iter().filter(|running| Some(running.netns) != host_netns) {
-        let Some(pid) = running.pids.first() else { continue };
-        for address in container::local_addresses(&options.node.process(*pid)) {
-            owners.insert(address, Arc::clone(&running.owner));
         }
     }
-    let (counted, others) = setup::by_owner(&sources.by_address, &owners);
-    conntrack.owners = counted;
-    conntrack.others = Some(others + sources.beyond);
 }

@@ -3,6 +3,7 @@
 
 mod beside;
 mod check;
+mod conntrack_owners;
 mod diagnose;
 mod doctor;
 mod explain;

@@ -3,11 +3,14 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{WatchOptions, pipeline::Pipeline, watch::Detail};
+use serde_json::{Value, json};
+
+use super::{NodePlaces, WatchOptions, conntrack_owners, pipeline::Pipeline, watch::Detail};
 use crate::{
     engine::Blindness,
+    identity::Identity,
     kernel::{self, NodeText, RoleState, Session, now_ns},
-    record::{Entry, Header, Limits, NodeFile, Phase, RoleEntry},
+    record::{CONNTRACK_OWNERS, Entry, Header, Limits, NodeFile, Phase, RoleEntry},
     stats::Missing,
     time::Timestamp,
 };
@@ -71,11 +74,38 @@ pub(super) fn node_files(pipeline: &mut Pipeline, files: Vec<NodeText>, phase: P
     }
 }
 
+/// Adds whose the entries of the conntrack table are.
+pub(super) fn conntrack_owners(
+    pipeline: &mut Pipeline,
+    node: &NodePlaces,
+    identity: &mut Identity,
+    phase: Phase,
+) {
+    let all = identity.containers();
+    let found = match conntrack_owners::read(node, &all, identity.host_netns()) {
+        Ok(Some(found)) => {
+            let owners: Vec<Value> = found
+                .owners
+                .iter()
+                .map(|(owner, entries)| json!({ "owner": owner, "entries": entries }))
+                .collect();
+            json!({ "owners": owners, "others": found.others })
+        }
+        Ok(None) => return,
+        Err(error) => json!({ "unreadable": error.to_string() }),
+    };
+    let path = CONNTRACK_OWNERS.to_owned();
+    let text = format!("{found:#}\n");
+    let file = NodeFile { path, phase, text, cut: false };
+    pipeline.take_down(&Entry::NodeFile(Box::new(file)));
+}
+
 /// Ends the recording, if there is one, and says what became of it.
-pub(super) fn finish(pipeline: &mut Pipeline) {
+pub(super) fn finish(pipeline: &mut Pipeline, node: &NodePlaces, identity: &mut Identity) {
     if !pipeline.records() {
         return;
     }
+    conntrack_owners(pipeline, node, identity, Phase::After);
     node_files(pipeline, kernel::node_files_after(), Phase::After);
     let Some(summary) = pipeline.take_recorder().map(|recorder| recorder.finish()) else { return };
     let parts =

@@ -186,6 +186,8 @@ impl Watch {
             let header = recording::header(options, detail, &session, blindness, missing.clone());
             pipeline.record(recording.start(header)?);
             recording::node_files(&mut pipeline, node_files, Phase::Before);
+            let node = &options.traffic.node;
+            recording::conntrack_owners(&mut pipeline, node, &mut identity, Phase::Before);
         }
         // Before anybody is told that we watch: whoever waits for that may end
         // us right then.
@@ -276,7 +278,7 @@ impl Watch {
         self.sweep(options.traffic.lost_after, true);
         self.pipeline.hand_over(handler)?;
         self.read()?;
-        recording::finish(&mut self.pipeline);
+        recording::finish(&mut self.pipeline, &options.traffic.node, &mut self.identity);
         handler.snapshot(&self.pipeline.snapshot(), true)
     }
 

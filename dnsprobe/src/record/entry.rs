@@ -106,6 +106,11 @@ impl Phase {
     }
 }
 
+/// Path of the [`NodeFile`] that says whose the entries of the conntrack table
+/// are: `{"owners": [{"owner": .., "entries": ..}], "others": ..}`, or
+/// `{"unreadable": REASON}`.
+pub const CONNTRACK_OWNERS: &str = "conntrack-owners.json";
+
 /// What the kernel said of its own state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeFile {

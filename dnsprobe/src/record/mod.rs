@@ -18,7 +18,7 @@ mod tests;
 pub(crate) use tests::scratch;
 mod writer;
 
-pub use entry::{Entry, Gap, Header, NodeFile, Phase, Reading, RoleEntry};
+pub use entry::{CONNTRACK_OWNERS, Entry, Gap, Header, NodeFile, Phase, Reading, RoleEntry};
 pub use known::KnownOwners;
 pub use parts::{Limits, RecordError};
 pub use reader::{Damage, ReadError, Reader};

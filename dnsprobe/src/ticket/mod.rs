@@ -3,6 +3,7 @@
 
 mod bundle;
 mod collect;
+mod ipvs;
 mod markdown;
 mod node;
 mod page;

@@ -21,7 +21,10 @@ const FILES: [(&str, &str); 9] = [
     ("stacks.txt", "where in the kernel packets were dropped or refused"),
     ("counters.json", "queries, answers, losses and latency per pod and server"),
     ("plan.json", "which hooks were attached, and how"),
-    ("node/", "the kernel's own counters, settings and tables, before and after"),
+    (
+        "node/",
+        "the kernel's own counters, settings and tables, before and after; conntrack entries by owner; IPVS in plain addresses",
+    ),
     ("SHA256SUMS", "checksums: `sha256sum -c SHA256SUMS`"),
 ];
 
@@ -34,6 +37,7 @@ pub(super) fn render(case: &Case, redactor: &Redactor) -> String {
     ruled_out(case, &mut text);
     unseen(case, redactor, &mut text);
     counters(case, &mut text);
+    conntrack(case, redactor, &mut text);
     text += "\n## For the operator of a server\n\n";
     text += "`queries.tsv` has, of each lost or failed query: when it was sent (UTC), node, pod, \
              client, the server asked and who that is, the packet as it left the node and who it \
@@ -144,6 +148,7 @@ fn unseen(case: &Case, redactor: &Redactor, text: &mut String) {
     if !case.header.transactions {
         lines.push("answered queries one by one; only their counts".to_owned());
     }
+    lines.extend(node::absent(&case.files).map(|(path, why)| format!("{}: {why}", code(path))));
     lines.extend(case.damage.describe().map(|damage| format!("of the recording: {damage}")));
     lines.extend(
         node::left_out(&case.files, redactor)
@@ -171,5 +176,23 @@ fn counters(case: &Case, text: &mut String) {
                 let _ = writeln!(text, "| {} | {before} | {after} | {change:+} |", code(&name));
             }
         }
+    }
+}
+
+fn conntrack(case: &Case, redactor: &Redactor, text: &mut String) {
+    let rows = node::conntrack(&case.files, redactor);
+    if rows.is_empty() {
+        return;
+    }
+    let count = |entries: Option<u64>| entries.map_or_else(|| "-".to_owned(), |n| n.to_string());
+    text.push_str("\n## Who fills the conntrack table\n\n");
+    text.push_str("Entries by the pod that sent the first packet; `-`: none, or not read.\n\n");
+    text.push_str("| owner | before | after |\n|---|---:|---:|\n");
+    for row in rows.iter().take(NAMED) {
+        let (before, after) = (count(row.before), count(row.after));
+        let _ = writeln!(text, "| {} | {before} | {after} |", code(&row.owner));
+    }
+    if rows.len() > NAMED {
+        let _ = writeln!(text, "\nand {} more in `node/`.", rows.len() - NAMED);
     }
 }

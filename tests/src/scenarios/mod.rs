@@ -59,6 +59,7 @@ mod tc_drop;
 mod tcp;
 mod tcp_lost;
 mod three_causes;
+mod ticket_live;
 mod top_view;
 mod trace;
 mod transports;
@@ -186,6 +187,7 @@ pub const ALL: &[Scenario] = &[
     replay::SCENARIO,
     coredns_log::SCENARIO,
     top_view::SCENARIO,
+    ticket_live::SCENARIO,
     latency::SCENARIO,
     conntrack_clash::SCENARIO,
     conntrack_clash_musl::SCENARIO,
@@ -271,6 +273,7 @@ pub const SAME_ON_EVERY_KERNEL: &[&str] = &[
     "replay",
     "coredns-log",
     "top-view",
+    "ticket-live",
     "conntrack-clash-musl",
     "fault-under-load",
     "three-causes",
