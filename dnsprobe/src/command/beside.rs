@@ -65,6 +65,19 @@ impl Handler for Beside<'_> {
         self.0.settles() || self.1.settles()
     }
 
+    fn reads_at_once(&self) -> bool {
+        self.0.reads_at_once() || self.1.reads_at_once()
+    }
+
+    fn reloads(&self) -> bool {
+        self.0.reloads() || self.1.reloads()
+    }
+
+    fn reload(&mut self) {
+        self.0.reload();
+        self.1.reload();
+    }
+
     fn snapshot(&mut self, snapshot: &Snapshot, last: bool) -> anyhow::Result<()> {
         self.0.snapshot(snapshot, last)?;
         self.1.snapshot(snapshot, last)

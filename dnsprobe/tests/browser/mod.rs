@@ -20,6 +20,7 @@ pub(crate) struct Browser {
     from: BufReader<ChildStdout>,
     last_id: u64,
     session: Option<String>,
+    loaded: bool,
     /// What the page complained of.
     pub(crate) complaints: Vec<Value>,
 }
@@ -30,6 +31,7 @@ impl Browser {
         let mut child = Command::new("sh")
             .args(["-c", START, "chromium", "--headless", "--remote-debugging-pipe"])
             .args(["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"])
+            .arg("--hide-scrollbars")
             .args(["--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND"])
             .arg(format!("--user-data-dir={}", profile.display()))
             .stdin(Stdio::piped())
@@ -39,8 +41,15 @@ impl Browser {
             .unwrap();
         let to = child.stdin.take().unwrap();
         let from = BufReader::new(child.stdout.take().unwrap());
-        let mut browser =
-            Self { child, to, from, last_id: 0, session: None, complaints: Vec::new() };
+        let mut browser = Self {
+            child,
+            to,
+            from,
+            last_id: 0,
+            session: None,
+            loaded: false,
+            complaints: Vec::new(),
+        };
         let page = browser.call("Target.createTarget", json!({ "url": "about:blank" }));
         let attach = json!({ "targetId": page["targetId"], "flatten": true });
         let attached = browser.call("Target.attachToTarget", attach);
@@ -76,6 +85,7 @@ impl Browser {
         assert_eq!(line.pop(), Some(0), "chromium (`cargo xtask setup` installs it) is gone");
         let message: Value = serde_json::from_slice(&line).unwrap();
         let method = message["method"].as_str().unwrap_or_default();
+        self.loaded |= method == "Page.loadEventFired";
         if ["Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled"]
             .contains(&method)
         {
@@ -86,16 +96,18 @@ impl Browser {
 
     /// Loads a page and waits until it is there.
     pub(crate) fn open(&mut self, url: &str) {
+        self.loaded = false;
         self.call("Page.navigate", json!({ "url": url }));
-        while self.message()["method"] != "Page.loadEventFired" {}
+        while !self.loaded {
+            self.message();
+        }
     }
 
-    /// So wide, with that colour scheme, and without scrollbars.
+    /// So wide, and with that colour scheme.
     pub(crate) fn look(&mut self, width: u32, scheme: &str) {
         let size =
             json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false });
         self.call("Emulation.setDeviceMetricsOverride", size);
-        self.call("Emulation.setScrollbarsHidden", json!({ "hidden": true }));
         let feature = json!({ "name": "prefers-color-scheme", "value": scheme });
         self.call("Emulation.setEmulatedMedia", json!({ "features": [feature] }));
     }

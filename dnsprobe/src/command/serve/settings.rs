@@ -203,11 +203,11 @@ mod tests {
         let file = "no-servers = true\nports = [53, 54]\ninterval = \"9s\"\nverdicts = \"none\"";
         let options = read(&[], &[], file).unwrap().options;
         assert!(options.no_servers && options.verdicts == Verdicts::None);
-        assert_eq!(options.watch.ports, [53, 54]);
+        assert_eq!(options.watch.traffic.ports, [53, 54]);
         assert_eq!(options.interval, Duration::from_secs(9));
         assert!(!read(&[], &[("DNSPROBE_NO_SERVERS", "false")], file).unwrap().options.no_servers);
         let options = read(&["--no-servers=false", "--ports=5"], &[], file).unwrap().options;
-        assert!(!options.no_servers && options.watch.ports == [5]);
+        assert!(!options.no_servers && options.watch.traffic.ports == [5]);
         assert!(read(&["--no-servers"], &[], "").unwrap().options.no_servers);
     }
 
@@ -262,7 +262,7 @@ mod tests {
         let options = &settings.options;
         assert_eq!((options.max_owners, options.max_verdicts), (3, 5));
         assert_eq!(options.namespaces, ["shop"]);
-        assert_eq!(options.watch.ports, [53]);
+        assert_eq!(options.watch.traffic.ports, [53]);
         assert!(settings.print().contains("ports = [53]"));
         // And what still differs is named again.
         assert_eq!(settings.take_over(read(&[], &[], new).unwrap()), ["ports"]);
