@@ -161,7 +161,7 @@ impl Watch {
         session.sees_traffic()?;
         let node_files = if recording.is_some() { kernel::node_files_before() } else { Vec::new() };
         privileges::drop_unneeded().context("cannot drop privileges")?;
-        let remotes = remotes::Reader::start(&options.node)?;
+        let remotes = remotes::Reader::start(&options.traffic.node)?;
         identity.use_facts(remotes.facts());
         options.traffic.sources.ask(
             &options.traffic.node,
