@@ -18,8 +18,8 @@ kubelet and containerd (both cgroup drivers, every class, static pods, log
 directories and links, containerd's state files; half of the pods lack the state
 files), made by the lab itself. Only the containers of the check `containerd` are run
 by a real runtime, containerd with runc, driven by its client `ctr` with the cgroup
-parents and annotations of a kubelet; pod sandboxes made over CRI are not tested, and
-neither is an API server, which dnsprobe does not ask.
+parents and annotations of a kubelet; pod sandboxes made over CRI are not tested. The
+Kubernetes API is not asked here: see [kubernetes.md](kubernetes.md#how-it-is-tested).
 
 ";
 
@@ -60,7 +60,10 @@ pub(super) fn markdown(report: &Report) -> String {
     }
     page.push_str(
         "\n`wrong`: told of somebody else. `unattributed`: told of nobody. `unnamed`: of the \
-         right pod,\nwithout its name or its container's. `missing`: not told one by one.\n",
+         right pod,\nwithout its name or its container's. `missing`: not told one by one.\n\n\
+         A query that finds no place among the 2,048 aggregates of the kernel programs is not\n\
+         told; `stats_full` in `completeness` counts it. A place belongs to an owner, role and\n\
+         server for good, and these checks together come close to using up all of them.\n",
     );
     page
 }
