@@ -94,7 +94,7 @@ fn by_owner(text: &str) -> BTreeMap<String, u64> {
     let pods = rows.filter_map(|row| {
         Some((row["owner"]["label"].as_str()?.to_owned(), row["entries"].as_u64()?))
     });
-    let others = value["others"].as_u64().map(|others| ("no pod".to_owned(), others));
+    let others = value["others"].as_u64().map(|others| ("no running pod".to_owned(), others));
     pods.chain(others).collect()
 }
 
@@ -182,7 +182,10 @@ mod tests {
             before: Some(before),
             after: Some(after),
         };
-        assert_eq!(conntrack(&files, &open), [row("shop/idle-0", 3, 90), row("no pod", 7, 7)]);
+        assert_eq!(
+            conntrack(&files, &open),
+            [row("shop/idle-0", 3, 90), row("no running pod", 7, 7)]
+        );
         assert!(conntrack(&[], &open).is_empty());
     }
 
