@@ -70,6 +70,12 @@ pub struct Offsets {
     pub ip_vs_dest_flags: u32,
     pub ip_vs_dest_weight: u32,
     pub msghdr_msg_name: u32,
+    // What capturing needs besides.
+    pub sk_buff_len: u32,
+    pub sk_buff_tail: u32,
+    pub sk_buff_dst: u32,
+    pub dst_entry_dev: u32,
+    pub net_device_name: u32,
 }
 
 /// Switches and values of this run.
@@ -105,6 +111,8 @@ pub struct Config {
     /// nothing but 64-bit fields, 24 of them or more. 0: the kernel has no
     /// `bpf_rdonly_cast` (6.2), and a helper reads it.
     pub window_type: u32,
+    /// Bytes kept of a captured packet, at most `capture::LONG`.
+    pub capture_bytes: u32,
     /// 1: emit an event for every finished transaction.
     pub trace: u8,
     /// 1: keep the question of every query in flight.
@@ -123,10 +131,10 @@ pub struct Config {
     /// to the socket takes it back.
     pub arrives_by_device: u8,
     /// Padding, zero.
-    pub pad: u8,
+    pub pad: [u8; 5],
 }
 
-const _: () = assert!(size_of::<Config>() == 136);
+const _: () = assert!(size_of::<Config>() == 144);
 
 impl Offsets {
     /// How many there are.

@@ -7,6 +7,7 @@
 #![cfg_attr(not(any(test, feature = "user")), no_std)]
 #![deny(missing_docs)]
 
+pub mod capture;
 pub mod cgroup;
 pub mod config;
 pub mod dns;

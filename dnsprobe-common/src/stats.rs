@@ -102,12 +102,20 @@ pub enum Health {
     /// calls, or where it begins is not known (then it stands for the rest of
     /// its connection).
     TcpUnread = 4,
+    /// The ring buffer of captured packets was full: a packet was not captured.
+    PacketsLost = 5,
 }
 
 impl Health {
     /// Every slot, in order.
-    pub const ALL: [Self; 5] =
-        [Self::EventsLost, Self::InFlightFull, Self::StatsFull, Self::EntryMissed, Self::TcpUnread];
+    pub const ALL: [Self; 6] = [
+        Self::EventsLost,
+        Self::InFlightFull,
+        Self::StatsFull,
+        Self::EntryMissed,
+        Self::TcpUnread,
+        Self::PacketsLost,
+    ];
 }
 
 #[cfg(test)]

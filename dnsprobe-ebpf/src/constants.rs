@@ -26,6 +26,7 @@ pub(crate) static CONFIG: Config = Config {
     reason_rcvbuf: 0,
     reason_proto_mem: 0,
     window_type: 0,
+    capture_bytes: 0,
     trace: 0,
     questions: 0,
     drop_has_reason: 0,
@@ -33,7 +34,7 @@ pub(crate) static CONFIG: Config = Config {
     cgroup_pointer_typed: 0,
     sees_reading: 0,
     arrives_by_device: 0,
-    pad: 0,
+    pad: [0; 5],
 };
 
 #[unsafe(no_mangle)]

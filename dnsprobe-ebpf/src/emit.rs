@@ -49,10 +49,10 @@ pub(crate) fn record<T>(entry: &mut MaybeUninit<T>) -> *mut T {
 
 /// The first field of every record.
 #[inline(always)]
-pub(crate) fn header(kind: EventKind, at_ns: u64) -> Header {
+pub(crate) fn header(kind: u32, at_ns: u64) -> Header {
     // SAFETY: has no arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
-    Header { kind: kind as u32, cpu, at_ns }
+    Header { kind, cpu, at_ns }
 }
 
 /// Fills in a packet of which only the owner and the addresses are known; id,
@@ -67,7 +67,7 @@ pub(crate) fn bare_packet(
 ) {
     // SAFETY: `to` is a reserved record.
     unsafe {
-        (*to).header = header(kind, at_ns);
+        (*to).header = header(kind as u32, at_ns);
         (*to).cgroup = owner.cgroup;
         (*to).socket = owner.identity;
         (*to).netns = owner.netns;
@@ -111,7 +111,7 @@ pub(crate) fn packet_of(
     let entry = conntrack::of(skb);
     // SAFETY: `to` is a reserved record or scratch map value.
     unsafe {
-        (*to).header = header(kind, at_ns);
+        (*to).header = header(kind as u32, at_ns);
         (*to).cgroup = owner.cgroup;
         (*to).socket = owner.identity;
         (*to).netns = owner.netns;

@@ -21,6 +21,7 @@ macro_rules! debug {
 
 mod arch;
 mod calls;
+mod capture;
 mod conntrack;
 mod constants;
 mod emit;

@@ -25,6 +25,11 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 #[map]
 pub(crate) static CGROUPS: RingBuf = RingBuf::with_byte_size(1 << 18, 0);
 
+/// Captured packets; a full buffer counts [`Health::PacketsLost`]. User space makes
+/// it as small as it can be where nothing is captured.
+#[map]
+pub(crate) static PACKETS: RingBuf = RingBuf::with_byte_size(1 << 22, 0);
+
 /// The latest queries with their questions, when kept at all.
 #[map]
 pub(crate) static SENT: LruHashMap<QueryKey, Sent> = LruHashMap::with_max_entries(16_384, 0);

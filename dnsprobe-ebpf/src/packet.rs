@@ -98,9 +98,15 @@ impl Dns {
 /// header; `None` for everything else, after one read and the port test.
 #[inline(always)]
 pub(crate) fn dns<P: Pointer>(skb: P) -> Option<Dns> {
+    parse(network_header(skb))
+}
+
+/// Address of the IP header in a socket buffer of a layer that has set it.
+#[inline(always)]
+pub(crate) fn network_header<P: Pointer>(skb: P) -> u64 {
     let head: u64 = skb.field(offset!(sk_buff_head));
     let network: u16 = skb.field(offset!(sk_buff_network_header));
-    parse(head + u64::from(network))
+    head + u64::from(network)
 }
 
 /// The same where a device has just handed in the packet: its data starts with

@@ -226,7 +226,7 @@ fn finished(kind: EventKind, key: &Key, query: *const InFlight, answer: Option<&
     let record = emit::record(&mut entry);
     // SAFETY: a reserved record; `query` points into a live map value.
     unsafe {
-        (*record).header = emit::header(kind, at_ns);
+        (*record).header = emit::header(kind as u32, at_ns);
         (*record).key = key.narrow();
         (*record).query = *query;
         (*record).command = if config!(trace) != 0 { current_command() } else { [0; 2] };

@@ -5,6 +5,7 @@
 //! `engine` turns them into verdicts with the help of `identity` and `dns`,
 //! `stats` adds up, `output` prints, `command` wires the rooms together.
 
+pub mod capture;
 pub mod cluster;
 pub mod command;
 pub mod dns;

@@ -6,7 +6,8 @@
 //! proto:5.10:net/ipv4/udp.c:int __udp_enqueue_schedule_skb(struct sock *sk, struct sk_buff *skb)
 //! proto:7.3:(the same)
 //! cost:   other datagrams: one read and the port test
-//! writes: IN_FLIGHT, STATS, LAST_QUEUED; EVENTS for an answer nobody waits for
+//! writes: IN_FLIGHT, STATS, LAST_QUEUED; EVENTS for an answer nobody waits for;
+//!         PACKETS by programs that are attached only to capture
 
 use aya_ebpf::{
     macros::{fentry, kprobe},
@@ -14,7 +15,7 @@ use aya_ebpf::{
 };
 
 use crate::{
-    emit,
+    capture, emit,
     maps::{LAST_QUEUED, Queued},
     memory::{Pointer, Raw, Typed},
     packet::{self, Dns},
@@ -38,6 +39,17 @@ pub fn udp_enqueue_kprobe(ctx: ProbeContext) -> u32 {
         queued(skb, &dns, Raw(ctx.arg::<u64>(0).unwrap_or(0)));
     }
     0
+}
+
+#[fentry(function = "__udp_enqueue_schedule_skb")]
+pub fn capture_udp_enqueue(ctx: FEntryContext) -> u32 {
+    capture::queued(Typed(ctx.arg(1)), Typed(ctx.arg(0)))
+}
+
+#[kprobe(function = "__udp_enqueue_schedule_skb")]
+pub fn capture_udp_enqueue_kprobe(ctx: ProbeContext) -> u32 {
+    let socket = Raw(ctx.arg::<u64>(0).unwrap_or(0));
+    capture::queued(Raw(ctx.arg::<u64>(1).unwrap_or(0)), socket)
 }
 
 #[inline(always)]

@@ -58,7 +58,7 @@ fn failed(sock: Typed, connection: Option<*mut Connection>) {
     let record = emit::record(&mut entry);
     // SAFETY: a reserved record; `connection` is a live map value.
     unsafe {
-        (*record).header = emit::header(EventKind::ConnectFailed, now);
+        (*record).header = emit::header(EventKind::ConnectFailed as u32, now);
         (*record).tuple = stream::asked(sock, Role::Client);
         (*record).errno = sock.field::<u32>(tcp!(sock_err) as usize);
         if let Some(connection) = connection {

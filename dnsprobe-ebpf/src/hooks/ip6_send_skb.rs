@@ -13,7 +13,10 @@ use aya_ebpf::{
 };
 
 use super::ip_send_skb::{sent_again, sent_raw, sent_typed};
-use crate::memory::{Raw, Typed};
+use crate::{
+    capture,
+    memory::{Raw, Typed},
+};
 
 #[fentry(function = "ip6_send_skb")]
 pub fn ip6_send_skb(ctx: FEntryContext) -> u32 {
@@ -23,6 +26,16 @@ pub fn ip6_send_skb(ctx: FEntryContext) -> u32 {
 #[fentry(function = "ip6_send_skb")]
 pub fn ip6_send_skb_again(ctx: FEntryContext) -> u32 {
     sent_again(Typed(ctx.arg(0)))
+}
+
+#[fentry(function = "ip6_send_skb")]
+pub fn capture_ip6_send_skb(ctx: FEntryContext) -> u32 {
+    capture::sent(Typed(ctx.arg(0)))
+}
+
+#[kprobe(function = "ip6_send_skb")]
+pub fn capture_ip6_send_skb_kprobe(ctx: ProbeContext) -> u32 {
+    capture::sent(Raw(ctx.arg::<u64>(0).unwrap_or(0)))
 }
 
 #[kprobe(function = "ip6_send_skb")]

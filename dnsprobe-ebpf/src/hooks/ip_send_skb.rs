@@ -9,7 +9,8 @@
 //! proto:5.10:net/ipv4/ip_output.c:int ip_send_skb(struct net *net, struct sk_buff *skb)
 //! proto:7.3:(the same)
 //! cost:   other datagrams: one read and the port test, twice where there are two
-//! writes: IN_FLIGHT, STATS; SENT and FLOWS when questions are kept
+//! writes: IN_FLIGHT, STATS; SENT and FLOWS when questions are kept; PACKETS by
+//!         programs that are attached only to capture
 //! loss:   full IN_FLIGHT => `not_followed`
 
 use aya_ebpf::{
@@ -18,6 +19,7 @@ use aya_ebpf::{
 };
 
 use crate::{
+    capture,
     constants::offset,
     emit,
     memory::{Pointer, Raw, Typed},
@@ -39,6 +41,16 @@ pub fn ip_send_skb_again(ctx: FEntryContext) -> u32 {
 #[kprobe(function = "ip_send_skb")]
 pub fn ip_send_skb_kprobe(ctx: ProbeContext) -> u32 {
     sent_raw(Raw(ctx.arg::<u64>(1).unwrap_or(0)))
+}
+
+#[fentry(function = "ip_send_skb")]
+pub fn capture_ip_send_skb(ctx: FEntryContext) -> u32 {
+    capture::sent(Typed(ctx.arg(1)))
+}
+
+#[kprobe(function = "ip_send_skb")]
+pub fn capture_ip_send_skb_kprobe(ctx: ProbeContext) -> u32 {
+    capture::sent(Raw(ctx.arg::<u64>(1).unwrap_or(0)))
 }
 
 /// A local socket sends `skb`; the verifier knows its type.

@@ -8,7 +8,8 @@
 //! cost:   drops that are not IP: two loads; other datagrams: one read and the
 //!         port test; netfilter drops: one look-up of a per-CPU slot before it
 //! writes: EVENTS; takes back a count when a socket's queue was full or the
-//!         reader found the checksum wrong
+//!         reader found the checksum wrong; PACKETS by a program that is attached
+//!         only to capture
 //! blind:  qdisc drops from 7.3 on (see qdisc_drop)
 
 use aya_ebpf::{
@@ -18,10 +19,13 @@ use aya_ebpf::{
     maps::{PerCpuArray, ProgramArray},
     programs::BtfTracePointContext,
 };
-use dnsprobe_common::event::{Drop, EventKind, STACK};
+use dnsprobe_common::{
+    capture::Point,
+    event::{Drop, EventKind, STACK},
+};
 
 use crate::{
-    conntrack,
+    capture, conntrack,
     constants::{config, offset},
     emit,
     maps::{LAST_QUEUED, Queued, TABLE_FULL},
@@ -127,6 +131,15 @@ pub fn kfree_skb_report(ctx: BtfTracePointContext) -> u32 {
     }
     entry.submit(0);
     0
+}
+
+#[btf_tracepoint(function = "kfree_skb")]
+pub fn capture_kfree_skb(ctx: BtfTracePointContext) -> u32 {
+    let skb = Typed(ctx.arg(0));
+    if !packet::is_ip(skb) {
+        return 0;
+    }
+    capture::dropped(&ctx, skb, Point::Dropped, ctx.arg(1), reason(&ctx))
 }
 
 #[inline(always)]

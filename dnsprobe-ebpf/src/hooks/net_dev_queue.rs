@@ -12,6 +12,7 @@
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
 use crate::{
+    capture,
     constants::offset,
     emit,
     memory::{Pointer, Typed},
@@ -33,4 +34,14 @@ pub fn net_dev_queue(ctx: BtfTracePointContext) -> u32 {
         }
     }
     0
+}
+
+#[btf_tracepoint(function = "net_dev_queue")]
+pub fn capture_net_dev_queue(ctx: BtfTracePointContext) -> u32 {
+    let skb = Typed(ctx.arg(0));
+    let sender = skb.follow(offset!(sk_buff_sk));
+    if sender.is_null() || !packet::is_ip(skb) {
+        return 0;
+    }
+    capture::taken(skb, sender)
 }

@@ -13,6 +13,7 @@
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
 use crate::{
+    capture,
     constants::offset,
     emit,
     memory::{Pointer, Typed},
@@ -31,4 +32,10 @@ pub fn netif_receive_skb(ctx: BtfTracePointContext) -> u32 {
         transaction::answer_arrived(&dns, netns, emit::now());
     }
     0
+}
+
+#[btf_tracepoint(function = "netif_receive_skb")]
+pub fn capture_netif_receive_skb(ctx: BtfTracePointContext) -> u32 {
+    let skb = Typed(ctx.arg(0));
+    if packet::is_ip(skb) { capture::arrived(skb) } else { 0 }
 }

@@ -19,7 +19,7 @@ pub fn conntrack_purge(_ctx: ProbeContext) -> u32 {
     let record = emit::record(&mut entry);
     // SAFETY: a reserved record.
     unsafe {
-        (*record).header = emit::header(EventKind::Purge, emit::now());
+        (*record).header = emit::header(EventKind::Purge as u32, emit::now());
         (*record).command = socket::current_command();
     }
     entry.submit(0);

@@ -5,14 +5,14 @@
 //! proto:7.3:include/trace/events/qdisc.h:qdisc_drop(struct Qdisc *q, struct netdev_queue *txq, struct net_device *dev, struct sk_buff *skb, enum qdisc_drop_reason reason)
 //! cost:   drops that are not IP: two loads; other datagrams: one read and the
 //!         port test
-//! writes: EVENTS
+//! writes: EVENTS; PACKETS by a program that is attached only to capture
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-use dnsprobe_common::event::Drop;
+use dnsprobe_common::{capture::Point, event::Drop};
 
 use super::kfree_skb::dropped;
 use crate::{
-    emit,
+    capture, emit,
     memory::{Pointer, Typed},
     packet,
 };
@@ -34,4 +34,13 @@ pub fn qdisc_drop(ctx: BtfTracePointContext) -> u32 {
     }
     entry.submit(0);
     0
+}
+
+#[btf_tracepoint(function = "qdisc_drop")]
+pub fn capture_qdisc_drop(ctx: BtfTracePointContext) -> u32 {
+    let skb = Typed(ctx.arg(3));
+    if !packet::is_ip(skb) {
+        return 0;
+    }
+    capture::dropped(&ctx, skb, Point::DroppedByQdisc, 0, ctx.arg(4))
 }

@@ -54,6 +54,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
             ports: vec![53],
             trace: true,
             questions: true,
+            capture: Some(kernel::MAX_CAPTURE_BYTES),
             root_cgroup: 0,
         })?
     };

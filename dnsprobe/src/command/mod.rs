@@ -2,11 +2,13 @@
 //! and nothing else.
 
 mod beside;
+mod capture;
 mod check;
 mod conntrack_owners;
 mod diagnose;
 mod doctor;
 mod explain;
+mod filter;
 mod pipeline;
 mod places;
 mod playback;
@@ -19,6 +21,7 @@ mod remotes;
 mod replay;
 mod report;
 mod screen;
+mod selection;
 mod serve;
 mod sources;
 mod ticket;
@@ -32,7 +35,7 @@ use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use self::{places::NodePlaces, playback::Recorded, sources::Sources, traffic::Traffic};
-use crate::{kernel::SessionError, query::PlaceError, record::Limits};
+use crate::{capture::WriteError, kernel::SessionError, query::PlaceError, record::Limits};
 
 /// Everything went as asked.
 const EXIT_OK: u8 = 0;
@@ -59,6 +62,7 @@ Examples:
   dnsprobe trace --pod cart-0 -o json  every look-up of one pod, for machines
   dnsprobe diagnose                    30 seconds, then what is wrong and what to do
   dnsprobe record -o node.rec          keep what is seen, for `dnsprobe replay`
+  dnsprobe capture -w dns.pcapng       packets, dropped ones too, for Wireshark
   dnsprobe report -w dns.html          one page: figures over time, per pod, findings
   dnsprobe ticket -o outage            all evidence of what is wrong, to hand on
   dnsprobe doctor                      what can be seen on this kernel, and how
@@ -78,6 +82,7 @@ enum Command {
     Trace(trace::Options),
     Diagnose(diagnose::Options),
     Record(record::Options),
+    Capture(capture::Options),
     Replay(replay::Options),
     Report(report::Options),
     Ticket(ticket::Options),
@@ -114,6 +119,9 @@ struct WatchOptions {
     /// How large that file may become.
     #[arg(skip = recording::LIMITS)]
     record_limits: Limits,
+    /// Bytes to capture of each packet; `None`: no packets.
+    #[arg(skip)]
+    capture: Option<u32>,
     /// The recording to take everything from, instead of the kernel.
     #[arg(skip)]
     replay: Option<Recorded>,
@@ -135,6 +143,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Trace(options) => trace::run(options),
         Command::Diagnose(options) => diagnose::run(options),
         Command::Record(options) => record::run(options),
+        Command::Capture(options) => capture::run(options),
         Command::Replay(options) => replay::run(options),
         Command::Report(options) => report::run(options),
         Command::Ticket(options) => ticket::run(options),
@@ -162,7 +171,11 @@ pub fn run(cli: &Cli) -> ExitCode {
 fn hint(error: &anyhow::Error) -> Option<String> {
     let session = error.downcast_ref::<SessionError>().and_then(SessionError::hint);
     let place = || error.downcast_ref::<PlaceError>().and_then(PlaceError::hint);
-    session.map(|hint| hint.to_string()).or_else(|| place().map(str::to_owned))
+    let file = || error.downcast_ref::<WriteError>().and_then(WriteError::hint);
+    session
+        .map(|hint| hint.to_string())
+        .or_else(|| place().map(str::to_owned))
+        .or_else(|| file().map(str::to_owned))
 }
 
 /// Whoever read our output has enough: that is no failure.

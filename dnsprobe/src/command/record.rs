@@ -89,7 +89,7 @@ impl Handler for Nobody {
 }
 
 /// A number of bytes with an optional unit: `500000`, `10MB`, `100MiB`, `2G`.
-fn parse_bytes(text: &str) -> Result<u64, String> {
+pub(super) fn parse_bytes(text: &str) -> Result<u64, String> {
     const UNITS: [(&str, u64); 10] = [
         ("", 1),
         ("k", 1 << 10),

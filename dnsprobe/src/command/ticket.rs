@@ -9,6 +9,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use super::{
     EXIT_FOUND, EXIT_OK,
     beside::Beside,
+    capture::Capture,
     diagnose::{self, Examination},
     playback::{self, Recorded},
     recording, replay,
@@ -18,12 +19,17 @@ use super::{
 use crate::{
     engine::{Cause, Transaction, Verdict},
     findings::{Code, FindingCode},
+    kernel::MAX_CAPTURE_BYTES,
     stats::Snapshot,
     ticket::{Case, Collector, Place, Redact, Redactor, Scope},
 };
 
 /// Watching time when none is given.
 const DURATION: Duration = Duration::from_secs(30);
+/// The packets of what was lost, where the ticket is made live.
+const PACKETS: &str = "packets.pcapng";
+/// How large that may become, bytes.
+const PACKETS_BYTES: u64 = 16 << 20;
 /// The recording that a live ticket is made from.
 const RECORDING: &str = "recording.rec";
 
@@ -33,7 +39,8 @@ const RECORDING: &str = "recording.rec";
 /// Watches for 30 seconds, or reads a recording. DIR is made, or has to be empty;
 /// it gets `ticket/` and `ticket.tar.zst` with the same in it. `ticket/ticket.md`
 /// is for a human in a minute; the other files are the evidence, and `sha256sum
-/// -c SHA256SUMS` checks them. Nothing is written outside DIR.
+/// -c SHA256SUMS` checks them. Made live and without --redact, it also has the lost
+/// packets themselves (packets.pcapng). Nothing is written outside DIR.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Exit codes: 0 no fault was found; 1 one was; 2 no ticket could be made.
@@ -80,18 +87,30 @@ fn parse_code(text: &str) -> Result<Code, String> {
 
 pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
     let place = Place::new(&options.output)?;
+    let mut capture = None;
     let recording = match &options.from {
         Some(file) => replay::open(file)?.recorded(),
         None => {
             let file = place.scratch(RECORDING);
             let duration = Some(options.duration.unwrap_or(DURATION));
-            let watch = options.traffic.recording(file.clone(), recording::LIMITS, duration);
+            let mut watch = options.traffic.recording(file.clone(), recording::LIMITS, duration);
             let every = Some(super::record::READ_EVERY);
-            watch::run(&watch, Detail::Transactions, every, &mut super::record::Nobody)?;
+            // Of packets nothing can be hidden.
+            if options.redact.is_empty() {
+                let packets = place.scratch(PACKETS);
+                capture = Some(Capture::of_losses(&watch, &packets, PACKETS_BYTES)?);
+                watch.capture = Some(MAX_CAPTURE_BYTES);
+            }
+            let handler: &mut dyn Handler = match &mut capture {
+                Some(capture) => capture,
+                None => &mut super::record::Nobody,
+            };
+            watch::run(&watch, Detail::Transactions, every, handler)?;
             Recorded { file, node: watch.node_name(), prints: false }
         }
     };
-    let case = case(options, &recording)?;
+    let mut case = case(options, &recording)?;
+    case.packets = capture.map(|capture| capture.written()).filter(|packets| *packets > 0);
     let mut key = [0; 32];
     getrandom(&mut key, GetRandomFlags::empty()).context("cannot make a key")?;
     let mut redactor = Redactor::new(&options.redact, key);
@@ -105,10 +124,17 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
             .with_context(|| format!("cannot read {}", recording.file.display()))?;
         files.insert(RECORDING.to_owned(), bytes);
     }
+    if case.packets.is_some() {
+        let path = place.scratch(PACKETS);
+        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        files.insert(PACKETS.to_owned(), bytes);
+    }
     let made_ns = case.diagnosis.time.unix_ns();
     let (directory, archive) = place.write(&files, made_ns / 1_000_000_000)?;
     if options.from.is_none() {
         fs::remove_file(&recording.file).context("cannot remove the recording")?;
+        // There is none where nothing could be captured.
+        let _ = fs::remove_file(place.scratch(PACKETS));
     }
     println!("{}\n{}", directory.join("ticket.md").display(), archive.display());
     Ok(if case.diagnosis.fault { EXIT_FOUND } else { EXIT_OK })
@@ -139,6 +165,7 @@ fn case(options: &Options, recording: &Recorded) -> anyhow::Result<Case> {
         diagnosis: examination.diagnosis()?,
         snapshot: snapshot.context("the recording has no counters")?,
         collected: collector,
+        packets: None,
     };
     case.narrow(&options.cause);
     Ok(case)

@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, Write},
-    net::IpAddr,
     time::Duration,
 };
 
@@ -10,13 +9,12 @@ use clap::{Args, ValueEnum};
 
 use super::{
     EXIT_OK, WatchOptions,
+    filter::{QueryFilter, parse_rcode_argument},
     top::Json,
     watch::{self, Detail, Handler},
 };
 use crate::{
-    dns::{Name, parse_rcode},
-    engine::{Query, Retry, Transaction, Verdict},
-    identity::Owner,
+    engine::{Retry, Transaction, Verdict},
     output::{Terminal, coredns, trace, verdicts::Report},
     stats::Snapshot,
 };
@@ -58,18 +56,8 @@ enum TraceFormat {
 /// What is shown.
 #[derive(Clone, Debug, Default, Args)]
 struct Filter {
-    /// Only this pod (its name).
-    #[arg(long, value_name = "NAME")]
-    pod: Option<String>,
-    /// Only pods of this Kubernetes namespace.
-    #[arg(long, value_name = "NAMESPACE")]
-    namespace: Option<String>,
-    /// Only names that are this domain or below it.
-    #[arg(long, value_name = "DOMAIN")]
-    name: Option<Name>,
-    /// Only queries to this server address.
-    #[arg(long, value_name = "ADDRESS")]
-    server: Option<IpAddr>,
+    #[command(flatten)]
+    query: QueryFilter,
     /// Only answers with this response code (NXDOMAIN, 3, ...).
     #[arg(long, value_parser = parse_rcode_argument, value_name = "RCODE")]
     rcode: Option<u8>,
@@ -79,12 +67,6 @@ struct Filter {
     /// Only lost queries and near misses.
     #[arg(long)]
     only_failed: bool,
-}
-
-fn parse_rcode_argument(text: &str) -> Result<u8, String> {
-    parse_rcode(text).ok_or_else(|| {
-        "not a response code; use a name such as NXDOMAIN or a number from 0 to 15".to_owned()
-    })
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
@@ -107,10 +89,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
 
 impl Filter {
     fn is_set(&self) -> bool {
-        self.pod.is_some()
-            || self.namespace.is_some()
-            || self.name.is_some()
-            || self.server.is_some()
+        self.query.is_set()
             || self.rcode.is_some()
             || self.slower_than.is_some()
             || self.only_failed
@@ -118,7 +97,7 @@ impl Filter {
 
     fn fits_transaction(&self, transaction: &Transaction) -> bool {
         !self.only_failed
-            && self.fits_query(&transaction.owner, &transaction.query)
+            && self.query.fits(&transaction.owner, &transaction.query)
             && self.rcode.is_none_or(|rcode| transaction.rcode == Some(rcode))
             && self
                 .slower_than
@@ -127,7 +106,7 @@ impl Filter {
 
     /// A lost query took longer than any limit, and has no response code.
     fn fits_verdict(&self, verdict: &Verdict) -> bool {
-        self.fits_query(&verdict.owner, &verdict.query)
+        self.query.fits(&verdict.owner, &verdict.query)
             && self.rcode.is_none()
             && (self.slower_than.is_none() || verdict.loss)
     }
@@ -135,24 +114,9 @@ impl Filter {
     /// The look-up as a whole took its time and had an answer; what failed in
     /// it has a line of its own.
     fn fits_retry(&self, retry: &Retry) -> bool {
-        self.fits_query(&retry.owner, &retry.query)
+        self.query.fits(&retry.owner, &retry.query)
             && self.rcode.is_none()
             && self.slower_than.is_none_or(|limit| retry.lookup_seconds > limit.as_secs_f64())
-    }
-
-    fn fits_query(&self, owner: &Owner, query: &Query) -> bool {
-        let (namespace, pod) = match owner {
-            Owner::Pod { namespace, pod, .. } => (namespace.as_deref(), pod.as_deref()),
-            Owner::Container { .. } | Owner::Host { .. } | Owner::Unattributed { .. } => {
-                (None, None)
-            }
-        };
-        self.pod.as_deref().is_none_or(|wanted| pod == Some(wanted))
-            && self.namespace.as_deref().is_none_or(|wanted| namespace == Some(wanted))
-            && self.server.is_none_or(|wanted| query.server.ip() == wanted)
-            && self.name.as_ref().is_none_or(|wanted| {
-                query.question.as_ref().is_some_and(|question| question.name.is_under(wanted))
-            })
     }
 }
 

@@ -36,6 +36,7 @@ impl Traffic {
             traffic: self.clone(),
             record: Some(file),
             record_limits: limits,
+            capture: None,
             replay: None,
         }
     }

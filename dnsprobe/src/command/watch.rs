@@ -17,8 +17,9 @@ use tokio::{
 
 use super::{WatchOptions, pipeline::Pipeline, playback, privileges, recording, remotes};
 use crate::{
+    capture::Seen,
     engine::{Blindness, ConnectFailure, Engine, Query, Retry, Transaction, Verdict},
-    identity::{Identity, Owner},
+    identity::{Identify, Identity, Owner},
     kernel::{self, RoleReport, RoleState, Session, now_ns},
     record::{Pending, Phase},
     stats::{Missing, Snapshot},
@@ -82,6 +83,12 @@ pub(super) trait Handler {
     fn connect_failed(&mut self, _: &ConnectFailure) -> anyhow::Result<()> {
         Ok(())
     }
+    /// Packets that were captured since the last time, in about the order of their
+    /// time, and how many could not be; called often, also without a packet. What
+    /// became of their transactions is told afterwards.
+    fn packets(&mut self, _: Vec<Seen>, _lost: u64) -> anyhow::Result<()> {
+        Ok(())
+    }
     /// Waits for the user to do something. May be dropped and called again at any
     /// time. Without a keyboard it waits for ever.
     fn input(&mut self) -> Pin<Box<dyn Future<Output = anyhow::Result<Wish>> + '_>> {
@@ -142,6 +149,7 @@ struct Watch {
     /// Reads as long as there is somebody to ask.
     _remotes: remotes::Reader,
     events_lost: u64,
+    packets: Option<Vec<Seen>>,
     started: Instant,
     interrupt: Signal,
     terminate: Signal,
@@ -156,6 +164,7 @@ impl Watch {
             ports: options.traffic.ports.clone(),
             trace: detail == Detail::Transactions,
             questions: detail != Detail::Counts,
+            capture: options.capture,
             root_cgroup: identity.root_cgroup(),
         })?;
         session.sees_traffic()?;
@@ -209,6 +218,7 @@ impl Watch {
             identity,
             _remotes: remotes,
             events_lost: 0,
+            packets: options.capture.map(|_| Vec::new()),
             started: Instant::now(),
             interrupt,
             terminate,
@@ -250,7 +260,7 @@ impl Watch {
                     self.pipeline.now(now_ns(), handler);
                 }
                 _ = tick.tick(), if read_every.is_some() => {
-                    self.pipeline.hand_over(handler)?;
+                    self.hand_over(handler)?;
                     self.read()?;
                     if every.is_some() {
                         let snapshot = self.pipeline.snapshot();
@@ -272,11 +282,11 @@ impl Watch {
                 _ = self.interrupt.recv() => break,
                 _ = self.terminate.recv() => break,
             }
-            self.pipeline.hand_over(handler)?;
+            self.hand_over(handler)?;
         }
         self.drain();
         self.sweep(options.traffic.lost_after, true);
-        self.pipeline.hand_over(handler)?;
+        self.hand_over(handler)?;
         self.read()?;
         recording::finish(&mut self.pipeline, &options.traffic.node, &mut self.identity);
         handler.snapshot(&self.pipeline.snapshot(), true)
@@ -284,9 +294,24 @@ impl Watch {
 
     /// Takes in every event there is.
     fn drain(&mut self) {
-        let Self { session, pipeline, identity, .. } = self;
+        let Self { session, pipeline, identity, packets, .. } = self;
         session.new_cgroups(&mut |id, path| identity.learn(id, path));
         session.drain(&mut |observation| pipeline.observe(observation, identity));
+        if let Some(packets) = packets {
+            let clock = session.clock();
+            session.packets(&mut |packet| {
+                let owner = packet.owner.map(|key| identity.owner(key));
+                packets.push(Seen { time: clock.timestamp(packet.at_ns), owner, packet });
+            });
+        }
+    }
+
+    /// Passes packets on, and what was decided.
+    fn hand_over(&mut self, handler: &mut dyn Handler) -> anyhow::Result<()> {
+        if let Some(packets) = &mut self.packets {
+            handler.packets(std::mem::take(packets), self.session.packets_lost())?;
+        }
+        self.pipeline.hand_over(handler)
     }
 
     /// Decides queries that have waited too long. Events come first, because

@@ -34,6 +34,8 @@ pub(crate) struct Conditions {
     pub(crate) preemptible: bool,
     /// Why TCP sockets and what is written to them cannot be read.
     pub(crate) tcp: Result<(), String>,
+    /// Why packets cannot be captured; `None` when nobody wants that.
+    pub(crate) capture: Option<Result<(), String>>,
 }
 
 /// Where programs may be attached on this kernel.
@@ -85,6 +87,10 @@ fn unneeded(role: Role, conditions: &Conditions) -> Option<RoleState> {
             let reason = "this kernel lets a program run to its end".to_owned();
             return Some(RoleState::NotNeeded { reason });
         }
+        Role::CapturePackets | Role::CaptureDrops if conditions.capture.is_none() => {
+            let reason = "no packets are captured".to_owned();
+            return Some(RoleState::NotNeeded { reason });
+        }
         Role::IpvsVerdict | Role::IpvsConnection | Role::IpvsNoBackend => "ip_vs",
         Role::ConntrackClash
         | Role::ConntrackConfirm
@@ -100,6 +106,7 @@ fn unneeded(role: Role, conditions: &Conditions) -> Option<RoleState> {
 fn impossible(role: Role, conditions: &Conditions) -> Option<String> {
     match role {
         Role::ConntrackClash => conditions.conntrack.clone().err(),
+        Role::CapturePackets | Role::CaptureDrops => conditions.capture.clone()?.err(),
         Role::SendResult | Role::Tcp | Role::TcpConnect => conditions.tcp.clone().err(),
         _ => None,
     }

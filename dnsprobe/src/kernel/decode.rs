@@ -8,7 +8,7 @@ use std::{
 use dnsprobe_common::{
     event::{
         Clash, ConnectFailed, Drop, Entry, EventKind, Finished, Header, Ipvs, Packet, Purge,
-        Question as Raw, SendFailed, Unconfirmed, Unreachable,
+        Question as Raw, STACK, SendFailed, Unconfirmed, Unreachable,
     },
     flow::{
         Address, Command, InFlight, QueryKey, Role, Transport, Tuple as RawTuple, command_bytes,
@@ -168,7 +168,7 @@ fn drop_kind(raw: &Drop, context: &mut Context<'_>) -> FactKind {
     let by_qdisc = raw.by_qdisc != 0;
     let reasons = if by_qdisc { context.qdisc_reasons } else { context.reasons };
     let reason = reasons.name(raw.reason);
-    let (location, callers) = place(raw, context.symbols);
+    let (location, callers) = place(raw.location, &raw.stack, context.symbols);
     FactKind::Drop {
         by: if by_qdisc {
             DroppedBy::TrafficControl
@@ -194,13 +194,17 @@ fn drop_kind(raw: &Drop, context: &mut Context<'_>) -> FactKind {
 /// Where a packet was dropped, and the functions around it. The stack begins
 /// with the tracing itself; a drop that a queueing discipline reports begins
 /// behind the tracepoint.
-fn place(raw: &Drop, symbols: &mut Symbols) -> (String, Vec<String>) {
-    let stack: Vec<u64> = raw.stack.iter().copied().take_while(|at| *at != 0).collect();
-    if raw.location != 0 {
-        let outer = stack.iter().position(|at| *at == raw.location).map_or(0, |index| index + 1);
+pub(crate) fn place(
+    location: u64,
+    stack: &[u64; STACK],
+    symbols: &mut Symbols,
+) -> (String, Vec<String>) {
+    let stack: Vec<u64> = stack.iter().copied().take_while(|at| *at != 0).collect();
+    if location != 0 {
+        let outer = stack.iter().position(|at| *at == location).map_or(0, |index| index + 1);
         let callers = if outer == 0 { &[] } else { &stack[outer..] };
         let names = callers.iter().map(|at| symbols.describe(*at)).collect();
-        return (symbols.describe(raw.location), names);
+        return (symbols.describe(location), names);
     }
     let names = stack.iter().map(|at| symbols.describe(*at));
     let mut outside = names.skip_while(|name| is_tracing(name));
@@ -387,7 +391,7 @@ fn entry(raw: &Entry) -> ConntrackEntry {
     ConntrackEntry { original: tuple(&raw.original), reply: tuple(&raw.reply), status: raw.status }
 }
 
-fn tuple(raw: &RawTuple) -> Tuple {
+pub(crate) fn tuple(raw: &RawTuple) -> Tuple {
     Tuple {
         source: socket(&raw.source, raw.source_port),
         destination: socket(&raw.destination, raw.destination_port),
@@ -403,7 +407,7 @@ pub(crate) fn socket(address: &Address, port: u16) -> SocketAddr {
 }
 
 /// Copies a record out of the ring buffer; `None` when it is too short.
-fn read<T: Copy>(record: &[u8]) -> Option<T> {
+pub(crate) fn read<T: Copy>(record: &[u8]) -> Option<T> {
     if record.len() < mem::size_of::<T>() {
         return None;
     }

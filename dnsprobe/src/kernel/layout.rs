@@ -18,6 +18,8 @@ pub(crate) struct Layout {
     pub(crate) basic: Result<(), FieldError>,
     /// Conntrack entries.
     pub(crate) conntrack: Result<(), FieldError>,
+    /// What is captured of a packet.
+    pub(crate) capture: Result<(), FieldError>,
     /// IPVS connections and real servers.
     pub(crate) ipvs: Result<(), String>,
     /// TCP sockets and what is written to them.
@@ -32,6 +34,7 @@ impl Layout {
             cgroup_pointer_typed: false,
             basic: Ok(()),
             conntrack: Ok(()),
+            capture: Ok(()),
             ipvs: Ok(()),
             tcp: tcp(vmlinux),
         };
@@ -39,6 +42,7 @@ impl Layout {
         // What is not found keeps the program that tells of new groups from loading.
         layout.locate_hierarchy(vmlinux).ok();
         layout.conntrack = layout.locate_conntrack_anywhere(vmlinux, modules);
+        layout.capture = layout.locate_capture(vmlinux);
         layout.ipvs = layout.locate_ipvs(vmlinux, modules);
         layout
     }
@@ -71,6 +75,16 @@ impl Layout {
             }
             _ => o.sock_cgroup = sized(btf, "sock", "sk_cgrp_data.val", 8)?,
         }
+        Ok(())
+    }
+
+    fn locate_capture(&mut self, btf: &Btf<'_>) -> Result<(), FieldError> {
+        let o = &mut self.offsets;
+        o.sk_buff_len = sized(btf, "sk_buff", "len", 4)?;
+        o.sk_buff_tail = sized(btf, "sk_buff", "tail", 4)?;
+        o.sk_buff_dst = sized(btf, "sk_buff", "_skb_refdst", 8)?;
+        o.dst_entry_dev = sized(btf, "dst_entry", "dev", 8)?;
+        o.net_device_name = sized(btf, "net_device", "name", 16)?;
         Ok(())
     }
 

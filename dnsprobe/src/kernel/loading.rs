@@ -37,6 +37,14 @@ pub(super) fn adapt(config: &mut Config, roles: &[RoleReport]) -> bool {
     *config != before
 }
 
+/// Room for captured packets: some thousands wait in it.
+const PACKETS_BYTES: u32 = 4 << 20;
+
+/// The smallest ring buffer there can be.
+fn page_bytes() -> u32 {
+    u32::try_from(rustix::param::page_size()).unwrap_or(1 << 16)
+}
+
 /// What is in the kernel.
 pub(super) struct Attached {
     pub(super) ebpf: Ebpf,
@@ -56,6 +64,7 @@ pub(super) fn attach(
     conditions: &Conditions,
 ) -> Result<Attached, SessionError> {
     let tcp = layout.tcp.clone().unwrap_or_default();
+    let packets = if config.capture_bytes == 0 { page_bytes() } else { PACKETS_BYTES };
     let mut ebpf = EbpfLoader::new()
         // It has nothing to do with types: `Object` fits offsets, `Tracing` finds
         // functions.
@@ -63,6 +72,7 @@ pub(super) fn attach(
         .override_global("CONFIG", config, true)
         .override_global("OFFSETS", &layout.offsets, true)
         .override_global("TCP", &tcp, true)
+        .map_max_entries("PACKETS", packets)
         .load(object.bytes())?;
     let tracing = Tracing::of(object, &ebpf, targets)?;
     let mut programs = Programs { ebpf: &mut ebpf, tracing };
@@ -105,6 +115,7 @@ pub(super) fn config(
         reason_rcvbuf: reasons.number("SOCKET_RCVBUFF").unwrap_or(0),
         reason_proto_mem: reasons.number("PROTO_MEM").unwrap_or(0),
         trace: u8::from(options.trace),
+        capture_bytes: options.capture.unwrap_or(0),
         questions: u8::from(options.questions),
         drop_has_reason: u8::from(arguments("kfree_skb") >= 3),
         drop_has_socket: u8::from(arguments("kfree_skb") >= 4),

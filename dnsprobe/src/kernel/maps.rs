@@ -36,6 +36,11 @@ impl Maps {
         Ok(RingBuf::try_from(map(ebpf, "CGROUPS")?)?)
     }
 
+    /// The ring buffer of captured packets.
+    pub(crate) fn packets(ebpf: &mut Ebpf) -> Result<RingBuf<MapData>, SessionError> {
+        Ok(RingBuf::try_from(map(ebpf, "PACKETS")?)?)
+    }
+
     pub(crate) fn take(ebpf: &mut Ebpf) -> Result<Self, SessionError> {
         Ok(Self {
             events: RingBuf::try_from(map(ebpf, "EVENTS")?)?,

@@ -54,6 +54,10 @@ pub enum Role {
     TcpConnect,
     /// A cgroup is made.
     NewCgroup,
+    /// A packet that is sent or queued is copied.
+    CapturePackets,
+    /// A packet that is dropped is copied.
+    CaptureDrops,
 }
 
 impl Role {
@@ -61,8 +65,10 @@ impl Role {
     /// nothing is counted as sent before everything else can see it; and of two
     /// programs at one function the kernel runs the later one first
     /// (`hlist_add_head` in `bpf_trampoline_link_prog`, kernel/bpf/trampoline.c).
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::NewCgroup,
+        Self::CaptureDrops,
+        Self::CapturePackets,
         Self::Drop,
         Self::QdiscDrop,
         Self::NoListener,
@@ -110,6 +116,8 @@ impl Role {
             Self::Tcp => "tcp",
             Self::TcpConnect => "tcp-connect",
             Self::NewCgroup => "new-cgroup",
+            Self::CapturePackets => "capture-packets",
+            Self::CaptureDrops => "capture-drops",
         }
     }
 
@@ -139,6 +147,8 @@ impl Role {
             Self::IpvsNoBackend => "whether a virtual service had no real server",
             Self::Tcp => "queries and answers over TCP",
             Self::TcpConnect => "TCP connections to DNS servers that are not made",
+            Self::CapturePackets => "packets for `dnsprobe capture`",
+            Self::CaptureDrops => "dropped packets for `dnsprobe capture`",
             Self::NewCgroup => "whose a query was, when its pod is gone a moment later",
         }
     }
@@ -250,6 +260,8 @@ pub(crate) const fn alternatives(role: Role) -> &'static [Alternative] {
         Role::Tcp => TCP,
         Role::TcpConnect => TCP_CONNECT,
         Role::NewCgroup => NEW_CGROUP,
+        Role::CapturePackets => CAPTURE_PACKETS,
+        Role::CaptureDrops => CAPTURE_DROPS,
     }
 }
 
@@ -394,6 +406,53 @@ const TCP_CONNECT: &[Alternative] =
     &[by(BtfTracepoint, &[("inet_sock_set_state", "inet_sock_set_state")])];
 
 const NEW_CGROUP: &[Alternative] = &[by(BtfTracepoint, &[("cgroup_mkdir", "cgroup_mkdir")])];
+
+/// Where IPv6 is a module or absent, IPv4 alone.
+const CAPTURE_PACKETS: &[Alternative] = &[
+    by(
+        Fentry,
+        &[
+            ("capture_ip_send_skb", "ip_send_skb"),
+            ("capture_ip6_send_skb", "ip6_send_skb"),
+            ("capture_udp_enqueue", "__udp_enqueue_schedule_skb"),
+        ],
+    ),
+    by(
+        Fentry,
+        &[
+            ("capture_ip_send_skb", "ip_send_skb"),
+            ("capture_udp_enqueue", "__udp_enqueue_schedule_skb"),
+        ],
+    ),
+    by(
+        Kprobe,
+        &[
+            ("capture_ip_send_skb_kprobe", "ip_send_skb"),
+            ("capture_ip6_send_skb_kprobe", "ip6_send_skb"),
+            ("capture_udp_enqueue_kprobe", "__udp_enqueue_schedule_skb"),
+        ],
+    ),
+    by(
+        Kprobe,
+        &[
+            ("capture_ip_send_skb_kprobe", "ip_send_skb"),
+            ("capture_udp_enqueue_kprobe", "__udp_enqueue_schedule_skb"),
+        ],
+    ),
+    by(
+        BtfTracepoint,
+        &[
+            ("capture_net_dev_queue", "net_dev_queue"),
+            ("capture_netif_receive_skb", "netif_receive_skb"),
+        ],
+    ),
+];
+
+/// Queueing disciplines have a tracepoint of their own since 7.0.
+const CAPTURE_DROPS: &[Alternative] = &[
+    by(BtfTracepoint, &[("capture_kfree_skb", "kfree_skb"), ("capture_qdisc_drop", "qdisc_drop")]),
+    by(BtfTracepoint, &[("capture_kfree_skb", "kfree_skb")]),
+];
 
 /// Programs behind which a second one stands, so that nothing is lost when the kernel
 /// skips them.

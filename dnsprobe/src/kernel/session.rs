@@ -12,6 +12,7 @@ use aya::{
     maps::{HashMap as BpfHashMap, MapData, RingBuf},
 };
 use dnsprobe_common::{
+    capture::LONG,
     cgroup::NewCgroup,
     config::{Config, MAX_PORTS},
     event::Sent,
@@ -24,6 +25,7 @@ use super::{
     at_server::{self, SentAgain},
     attach::{self, Conditions},
     btf::Btf,
+    capture,
     counters::Counters,
     decode,
     devices::Devices,
@@ -43,6 +45,7 @@ use super::{
     tracing::Loaded,
 };
 use crate::{
+    capture::Packet,
     engine::{FactKind, Observation, QuerySeen, Unanswered},
     time::Clock,
 };
@@ -50,6 +53,9 @@ use crate::{
 /// From a device to a socket, or to being dropped, is one run of the network
 /// stack; a tenth of a second is far beyond it.
 const ARRIVED_NS: u64 = 100_000_000;
+
+/// The most that can be captured of a packet, bytes.
+pub const MAX_CAPTURE_BYTES: u32 = LONG as u32;
 
 /// How a session is to run.
 #[derive(Clone, Debug)]
@@ -60,6 +66,9 @@ pub struct Options {
     pub trace: bool,
     /// Keep the question of every query, so that a lost one has its name.
     pub questions: bool,
+    /// Bytes to capture of each packet, at most [`MAX_CAPTURE_BYTES`]; `None`: no
+    /// packets.
+    pub capture: Option<u32>,
     /// Id of the cgroup whose processes are told apart by their command; 0:
     /// none.
     pub root_cgroup: u64,
@@ -143,6 +152,7 @@ pub struct Session {
     tracing: HashMap<String, Loaded>,
     maps: AsyncFd<Maps>,
     cgroups: AsyncFd<RingBuf<MapData>>,
+    packets: AsyncFd<RingBuf<MapData>>,
     roles: Vec<RoleReport>,
     reasons: DropReasons,
     qdisc_reasons: DropReasons,
@@ -190,6 +200,9 @@ impl Session {
             ipvs: layout.ipvs.clone(),
             preemptible: preemption::is_possible(),
             tcp: layout.tcp.as_ref().map(drop).map_err(ToString::to_string),
+            capture: options
+                .capture
+                .map(|_| layout.capture.as_ref().map(drop).map_err(ToString::to_string)),
         };
         let mut attached = loading::attach(&object, &config, &layout, &targets, &conditions)?;
         // What can be attached changes what the other programs do, so where
@@ -204,6 +217,7 @@ impl Session {
             .iter()
             .any(|r| r.role == Role::IpvsConnection && r.mechanism() == Some(Mechanism::ProcFile));
         let cgroups = Maps::cgroups(&mut ebpf)?;
+        let packets = Maps::packets(&mut ebpf)?;
         let maps = Maps::take(&mut ebpf)?;
         Maps::watch(&mut ebpf)?;
         let log = ProgramLog::of(&mut ebpf);
@@ -214,6 +228,9 @@ impl Session {
         // SAFETY: as above, with the ring buffer itself.
         let cgroups = unsafe { AsyncFd::register(cgroups) }
             .map_err(|error| SessionError::Wait(error.into_parts().1))?;
+        // SAFETY: as above.
+        let packets = unsafe { AsyncFd::register(packets) }
+            .map_err(|error| SessionError::Wait(error.into_parts().1))?;
         let devices = Devices::new();
         let clock = Clock::new(SystemTime::now(), now_ns());
         let ipvs = IpvsState::new(ipvs_by_table);
@@ -223,6 +240,7 @@ impl Session {
             tracing,
             maps,
             cgroups,
+            packets,
             roles,
             reasons,
             qdisc_reasons,
@@ -278,7 +296,7 @@ impl Session {
             .any(|r| r.role == Role::Send && r.mechanism() == Some(Mechanism::BtfTracepoint))
     }
 
-    /// Waits until there are events or new cgroups.
+    /// Waits until there are events, packets or new cgroups.
     ///
     /// # Errors
     /// When the event loop fails.
@@ -286,6 +304,7 @@ impl Session {
         tokio::select! {
             ready = self.maps.readable() => ready?.clear_ready(),
             ready = self.cgroups.readable() => ready?.clear_ready(),
+            ready = self.packets.readable() => ready?.clear_ready(),
         }
         Ok(())
     }
@@ -340,6 +359,24 @@ impl Session {
                 None => {}
             }
         }
+    }
+
+    /// Hands over every captured packet there is, oldest first. To be called after
+    /// events are drained: of what they tell of, all packets are there then.
+    pub fn packets(&mut self, sink: &mut dyn FnMut(Packet)) {
+        let Self { packets, reasons, qdisc_reasons, symbols, .. } = self;
+        let packets = packets.get_mut();
+        while let Some(record) = packets.next() {
+            if let Some(packet) = capture::decode(&record, reasons, qdisc_reasons, symbols) {
+                sink(packet);
+            }
+        }
+    }
+
+    /// Packets that were not captured, because there was no room for them.
+    #[must_use]
+    pub fn packets_lost(&self) -> u64 {
+        self.maps.get_ref().health(Health::PacketsLost)
     }
 
     /// Takes queries out of the table that have waited longer than

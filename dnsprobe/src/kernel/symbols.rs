@@ -21,6 +21,12 @@ impl Symbols {
         Self { file: File::open("/proc/kallsyms").ok(), table: None }
     }
 
+    /// No names at all.
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        Self { file: None, table: None }
+    }
+
     /// The file from its start; nothing where it could not be opened.
     fn text(&mut self) -> impl BufRead {
         let file = self.file.as_mut().and_then(|file| file.rewind().ok().map(|()| file));

@@ -41,6 +41,8 @@ pub struct Case {
     pub snapshot: Snapshot,
     /// Single queries.
     pub collected: Collector,
+    /// How many packets there are in `packets.pcapng`; `None`: there is no such file.
+    pub packets: Option<u64>,
 }
 
 impl Case {

@@ -47,6 +47,13 @@ pub(super) fn render(case: &Case, redactor: &Redactor) -> String {
     for (name, what) in FILES {
         let _ = writeln!(text, "- `{name}`: {what}");
     }
+    if let Some(packets) = case.packets {
+        let _ = writeln!(
+            text,
+            "- `packets.pcapng`: {packets} packets, those of lost queries and all within a second \
+             of these, for Wireshark; each has comments"
+        );
+    }
     text
 }
 

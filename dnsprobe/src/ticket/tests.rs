@@ -34,6 +34,7 @@ fn case() -> Case {
         diagnosis: findings.finish(&snapshot()),
         snapshot: snapshot(),
         collected,
+        packets: Some(7),
     }
 }
 
