@@ -9,6 +9,8 @@ mod diagnose;
 mod doctor;
 mod explain;
 mod filter;
+mod handler;
+mod hooks;
 mod pipeline;
 mod places;
 mod playback;

@@ -26,6 +26,8 @@ pub(super) struct Pipeline {
     /// Takes everything down that comes in here.
     recorder: Option<Recorder>,
     latest: Latest,
+    /// What earlier plans of the hooks did not see.
+    earlier: Completeness,
     /// When the window began, since the start.
     window: Duration,
     /// Entries of the recording that could not be used.
@@ -53,6 +55,7 @@ impl Pipeline {
             missing,
             recorder: None,
             latest: Latest::default(),
+            earlier: Completeness::default(),
             window: Duration::ZERO,
             unusable: 0,
             node: None,
@@ -192,14 +195,24 @@ impl Pipeline {
             since,
             completeness: Completeness {
                 missing: self.missing.clone(),
-                lost_events: events_lost,
-                in_flight_full,
-                stats_full,
-                tcp_unread,
-                missed_runs,
+                lost_events: self.earlier.lost_events + events_lost,
+                in_flight_full: self.earlier.in_flight_full + in_flight_full,
+                stats_full: self.earlier.stats_full + stats_full,
+                tcp_unread: self.earlier.tcp_unread + tcp_unread,
+                missed_runs: self.earlier.missed_runs + missed_runs,
                 ..Completeness::default()
             },
         };
+    }
+
+    /// The hooks were planned anew after the last reading: the kernel's counters begin
+    /// at zero, and what was in flight is not followed any further. Not for what is
+    /// recorded: a recording is of one plan.
+    pub(super) fn plan_anew(&mut self, engine: Engine, missing: Vec<Missing>) {
+        self.engine = engine;
+        self.missing = missing;
+        self.earlier = self.latest.completeness.clone();
+        self.stats.begin_anew();
     }
 
     /// Ends the window at the last reading.

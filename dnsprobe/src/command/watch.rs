@@ -3,26 +3,29 @@
 
 use std::{
     path::PathBuf,
-    pin::Pin,
-    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::Context;
-use dnsprobe_common::flow::Role;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{MissedTickBehavior, interval, sleep_until},
 };
 
-use super::{WatchOptions, pipeline::Pipeline, playback, privileges, recording, remotes};
+pub(super) use super::handler::{Detail, Handler, Wish};
+use super::{
+    WatchOptions, hooks,
+    pipeline::Pipeline,
+    playback,
+    privileges::{self, Attaching},
+    recording, remotes,
+};
 use crate::{
     capture::Seen,
-    engine::{Blindness, ConnectFailure, Engine, Query, Retry, Transaction, Verdict},
-    identity::{Identify, Identity, Owner},
-    kernel::{self, RoleReport, RoleState, Session, now_ns},
+    engine::Engine,
+    identity::{Identify, Identity},
+    kernel::{self, Session, now_ns},
     record::{Pending, Phase},
-    stats::{Missing, Snapshot},
     time::Timestamp,
 };
 
@@ -34,86 +37,6 @@ const RECORD_EVERY: Duration = Duration::from_secs(1);
 
 /// How long facts outlive the moment a query counts as lost.
 const FACT_GRACE: Duration = Duration::from_secs(5);
-
-/// What the kernel programs keep and tell of a query besides counting it. Each
-/// costs more than the one before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Detail {
-    /// Nothing: as cheap as counting gets.
-    Counts,
-    /// The latest questions, so that a lost query has its name.
-    Names,
-    /// These, and every finished transaction is reported.
-    Transactions,
-}
-
-/// What the user wants of the loop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wish {
-    /// To go on.
-    Continue,
-    /// To stop.
-    Stop,
-}
-
-/// What a command does with what comes in.
-pub(super) trait Handler {
-    /// Everything is attached; called once, inside the event loop.
-    fn watching(&mut self, _hooks: &[RoleReport]) -> anyhow::Result<()> {
-        Ok(())
-    }
-    /// An answered query; only when tracing.
-    fn transaction(&mut self, transaction: &Transaction) -> anyhow::Result<()>;
-    /// A lost query or a near miss.
-    fn verdict(&mut self, verdict: &Verdict) -> anyhow::Result<()>;
-    /// A query whose end is nobody's loss.
-    fn not_followed(
-        &mut self,
-        _owner: &Arc<Owner>,
-        _role: Role,
-        _query: &Query,
-    ) -> anyhow::Result<()> {
-        Ok(())
-    }
-    /// A lost query whose question was asked again and answered.
-    fn retry(&mut self, _: &Retry) -> anyhow::Result<()> {
-        Ok(())
-    }
-    /// A TCP connection to a DNS port that was not made.
-    fn connect_failed(&mut self, _: &ConnectFailure) -> anyhow::Result<()> {
-        Ok(())
-    }
-    /// Packets that were captured since the last time, in about the order of their
-    /// time, and how many could not be; called often, also without a packet. What
-    /// became of their transactions is told afterwards.
-    fn packets(&mut self, _: Vec<Seen>, _lost: u64) -> anyhow::Result<()> {
-        Ok(())
-    }
-    /// Waits for the user to do something. May be dropped and called again at any
-    /// time. Without a keyboard it waits for ever.
-    fn input(&mut self) -> Pin<Box<dyn Future<Output = anyhow::Result<Wish>> + '_>> {
-        Box::pin(std::future::pending())
-    }
-    /// It is this late, in kernel time; a few times a second.
-    fn now(&mut self, _: Timestamp) {}
-    /// Whether to wait, after the duration, until queries in flight are decided.
-    fn settles(&self) -> bool {
-        false
-    }
-    /// Whether the counters are read as soon as everything is attached, besides at
-    /// the end of each interval.
-    fn reads_at_once(&self) -> bool {
-        false
-    }
-    /// Whether SIGHUP is no reason to end: it then calls [`Handler::reload`].
-    fn reloads(&self) -> bool {
-        false
-    }
-    /// The user asks for settings to be read again.
-    fn reload(&mut self) {}
-    /// The counters at the end of an interval; `last` when stopping.
-    fn snapshot(&mut self, snapshot: &Snapshot, last: bool) -> anyhow::Result<()>;
-}
 
 /// Attaches and runs until the duration is over or a signal comes; or runs
 /// through a recording of that.
@@ -136,7 +59,11 @@ pub(super) fn run(
         .build()
         .context("cannot start the event loop")?;
     runtime.block_on(async {
-        let mut watch = Watch::start(options, detail)?;
+        let mut watch = Watch::start(options, detail, handler.attaching())?;
+        if handler.reads_at_once() {
+            watch.read(handler)?;
+            handler.snapshot(&watch.pipeline.snapshot(), false)?;
+        }
         handler.watching(watch.session.roles())?;
         watch.run(options, every, handler).await
     })
@@ -156,20 +83,14 @@ struct Watch {
 }
 
 impl Watch {
-    fn start(options: &WatchOptions, detail: Detail) -> anyhow::Result<Self> {
+    fn start(options: &WatchOptions, detail: Detail, attaching: Attaching) -> anyhow::Result<Self> {
         let create = |file: &PathBuf| Pending::create(file, options.record_limits);
         let recording = options.record.as_ref().map(create).transpose()?;
         let mut identity = Identity::new(options.traffic.node.identity());
-        let session = Session::start(&kernel::Options {
-            ports: options.traffic.ports.clone(),
-            trace: detail == Detail::Transactions,
-            questions: detail != Detail::Counts,
-            capture: options.capture,
-            root_cgroup: identity.root_cgroup(),
-        })?;
-        session.sees_traffic()?;
+        let mut session = hooks::attach(options, detail, &identity)?;
+        session.follow(true)?;
         let node_files = if recording.is_some() { kernel::node_files_before() } else { Vec::new() };
-        privileges::drop_unneeded().context("cannot drop privileges")?;
+        privileges::drop_unneeded(attaching).context("cannot drop privileges")?;
         let remotes = remotes::Reader::start(&options.traffic.node)?;
         identity.use_facts(remotes.facts());
         options.traffic.sources.ask(
@@ -177,17 +98,8 @@ impl Watch {
             &options.traffic.ports,
             &remotes.facts(),
         )?;
-        let missing: Vec<Missing> = session
-            .roles()
-            .iter()
-            .filter_map(|report| match &report.state {
-                RoleState::Missing { reason } => {
-                    Some(Missing { role: report.role.to_string(), reason: reason.clone() })
-                }
-                _ => None,
-            })
-            .collect();
-        let blindness = blindness(&session);
+        let missing = hooks::missing(&session);
+        let blindness = hooks::blindness(&session);
         let engine = Engine::new(blindness.clone());
         let mut pipeline = Pipeline::new(engine, missing.clone(), session.clock());
         pipeline.is_of(options.traffic.node.name());
@@ -244,10 +156,6 @@ impl Watch {
         let mut settling = false;
         let hang_up = handler.reloads().then(|| signal(SignalKind::hangup()));
         let mut hang_up = hang_up.transpose()?;
-        if handler.reads_at_once() {
-            self.read()?;
-            handler.snapshot(&self.pipeline.snapshot(), false)?;
-        }
         loop {
             tokio::select! {
                 ready = self.session.wait() => {
@@ -261,13 +169,16 @@ impl Watch {
                 }
                 _ = tick.tick(), if read_every.is_some() => {
                     self.hand_over(handler)?;
-                    self.read()?;
+                    self.read(handler)?;
                     if every.is_some() {
                         let snapshot = self.pipeline.snapshot();
                         handler.snapshot(&snapshot, false)?;
                         if settling && snapshot.pods.iter().all(|pod| pod.total.in_flight == 0) {
                             break;
                         }
+                    }
+                    if let Some(detail) = handler.plan_anew() {
+                        self.plan_anew(options, detail, handler)?;
                     }
                 }
                 () = sleep_until(end) => {
@@ -287,9 +198,40 @@ impl Watch {
         self.drain();
         self.sweep(options.traffic.lost_after, true);
         self.hand_over(handler)?;
-        self.read()?;
+        self.read(handler)?;
         recording::finish(&mut self.pipeline, &options.traffic.node, &mut self.identity);
         handler.snapshot(&self.pipeline.snapshot(), true)
+    }
+
+    /// Attaches everything anew, and goes on counting where it was. The old hooks take
+    /// no new query from the moment on that the new ones do, so none is counted twice;
+    /// what is in flight at that moment is not followed any further. Where attaching is
+    /// refused, all stays as it was.
+    fn plan_anew(
+        &mut self,
+        options: &WatchOptions,
+        detail: Detail,
+        handler: &mut dyn Handler,
+    ) -> anyhow::Result<()> {
+        let identity = &self.identity;
+        let mut new = match privileges::to_attach(|| hooks::attach(options, detail, identity)) {
+            Ok(session) => session,
+            Err(error) => {
+                eprintln!("dnsprobe: the hooks stay as they are: {error:#}");
+                handler.plan_refused();
+                return Ok(());
+            }
+        };
+        self.session.follow(false)?;
+        new.follow(true)?;
+        self.drain();
+        self.sweep(options.traffic.lost_after, true);
+        self.hand_over(handler)?;
+        self.read(handler)?;
+        self.pipeline.plan_anew(Engine::new(hooks::blindness(&new)), hooks::missing(&new));
+        self.session = new;
+        self.events_lost = 0;
+        handler.watching(self.session.roles())
     }
 
     /// Takes in every event there is.
@@ -331,8 +273,9 @@ impl Watch {
     }
 
     /// Reads every counter.
-    fn read(&mut self) -> anyhow::Result<()> {
+    fn read(&mut self, handler: &mut dyn Handler) -> anyhow::Result<()> {
         let reading = self.session.read().context("cannot read the counters")?;
+        handler.programs(&reading.programs);
         // Groups may have been made while that was read.
         let identity = &mut self.identity;
         self.session.new_cgroups(&mut |id, path| identity.learn(id, path));
@@ -348,31 +291,5 @@ async fn told(signal: &mut Option<Signal>) {
     match signal {
         Some(signal) => drop(signal.recv().await),
         None => std::future::pending().await,
-    }
-}
-
-/// What verdicts have to allow for.
-fn blindness(session: &Session) -> Blindness {
-    let missing = |role: kernel::Role| {
-        session
-            .roles()
-            .iter()
-            .any(|r| r.role == role && matches!(r.state, RoleState::Missing { .. }))
-    };
-    Blindness {
-        drops: missing(kernel::Role::Drop) || missing(kernel::Role::QdiscDrop),
-        transmit: missing(kernel::Role::Transmit),
-        confirm: missing(kernel::Role::ConntrackConfirm),
-        clash: missing(kernel::Role::ConntrackClash),
-        purge: missing(kernel::Role::ConntrackPurge),
-        table_full: missing(kernel::Role::ConntrackFull),
-        ipvs: missing(kernel::Role::IpvsVerdict),
-        icmp: missing(kernel::Role::NoListener),
-        late_sending: session.sees_sending_late(),
-        missing: kernel::Role::ALL
-            .into_iter()
-            .filter(|role| missing(*role))
-            .map(|role| role.to_string())
-            .collect(),
     }
 }

@@ -54,12 +54,10 @@ impl Maps {
         })
     }
 
-    /// Tells the programs that every hook is attached; from now on they follow
-    /// queries.
-    pub(crate) fn watch(ebpf: &mut Ebpf) -> Result<(), SessionError> {
-        let variables = map(ebpf, ".bss")?;
-        Array::<_, u32>::try_from(variables)?.set(0, 1, 0)?;
-        Ok(())
+    /// The programs' only variable: 1 once every hook is attached and new queries
+    /// are to be followed.
+    pub(crate) fn switch(ebpf: &mut Ebpf) -> Result<Array<MapData, u32>, SessionError> {
+        Ok(Array::try_from(map(ebpf, ".bss")?)?)
     }
 
     /// Every aggregate so that no answer is in it whose query is not: the programs

@@ -2,14 +2,14 @@
 
 use std::{
     collections::HashMap,
-    fs, io,
+    io,
     os::fd::{AsFd, AsRawFd},
     time::{Duration, SystemTime},
 };
 
 use aya::{
     Ebpf,
-    maps::{HashMap as BpfHashMap, MapData, RingBuf},
+    maps::{Array, HashMap as BpfHashMap, MapData, RingBuf},
 };
 use dnsprobe_common::{
     capture::LONG,
@@ -39,6 +39,7 @@ use super::{
     object::{Object, Windows},
     plan::{AGAIN, Mechanism, Role, RoleReport, RoleState},
     preemption,
+    program_info::{ProgramCost, ProgramInfo},
     program_log::ProgramLog,
     recent::{self, RecentQueries},
     symbols::Symbols,
@@ -144,6 +145,10 @@ pub struct Reading {
     /// Program runs the kernel skipped, and function returns whose entry was
     /// missed.
     pub missed_runs: u64,
+    /// What each program cost; empty unless the kernel keeps such statistics
+    /// (`kernel.bpf_stats_enabled`), which cost time themselves and are never switched
+    /// on here.
+    pub programs: Vec<ProgramCost>,
 }
 
 /// Attached programs and their maps. Dropping it detaches everything.
@@ -153,6 +158,7 @@ pub struct Session {
     maps: AsyncFd<Maps>,
     cgroups: AsyncFd<RingBuf<MapData>>,
     packets: AsyncFd<RingBuf<MapData>>,
+    switch: Array<MapData, u32>,
     roles: Vec<RoleReport>,
     reasons: DropReasons,
     qdisc_reasons: DropReasons,
@@ -169,7 +175,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Reads the kernel's layout, loads and attaches what is possible.
+    /// Reads the kernel's layout, loads and attaches what is possible. Follows no
+    /// query until it is told to.
     ///
     /// # Errors
     /// When the programs cannot be loaded. A missing hook is no error; see
@@ -219,7 +226,7 @@ impl Session {
         let cgroups = Maps::cgroups(&mut ebpf)?;
         let packets = Maps::packets(&mut ebpf)?;
         let maps = Maps::take(&mut ebpf)?;
-        Maps::watch(&mut ebpf)?;
+        let switch = Maps::switch(&mut ebpf)?;
         let log = ProgramLog::of(&mut ebpf);
         // SAFETY: `Maps` owns the ring buffer, returns the same descriptor for
         // as long as it lives, and nothing else registers it.
@@ -241,6 +248,7 @@ impl Session {
             maps,
             cgroups,
             packets,
+            switch,
             roles,
             reasons,
             qdisc_reasons,
@@ -254,6 +262,15 @@ impl Session {
             config,
             log,
         })
+    }
+
+    /// New queries are followed from now on, or not any more; those in flight are
+    /// followed to their end.
+    ///
+    /// # Errors
+    /// When the kernel refuses to write the programs' variable.
+    pub fn follow(&mut self, new_queries: bool) -> Result<(), SessionError> {
+        Ok(self.switch.set(0, u32::from(new_queries), 0)?)
     }
 
     /// Every role and how it stands.
@@ -467,7 +484,7 @@ impl Session {
     /// # Errors
     /// When this process gets no memory for them.
     pub fn read(&mut self) -> io::Result<Reading> {
-        let missed_runs = self.missed_runs();
+        let (programs, missed_runs) = self.programs();
         let maps = self.maps.get_ref();
         Ok(Reading {
             stats: maps.aggregates()?,
@@ -476,26 +493,31 @@ impl Session {
             stats_full: maps.health(Health::StatsFull),
             tcp_unread: maps.health(Health::TcpUnread),
             missed_runs: missed_runs + maps.health(Health::EntryMissed),
+            programs,
         })
     }
 
-    /// Runs the kernel skipped because a program was already running on that
-    /// processor (`recursion_misses`, 5.12; kernel/bpf/syscall.c
-    /// `bpf_prog_show_fdinfo`), without those that a second program made up for.
-    fn missed_runs(&self) -> u64 {
-        let probes = self.ebpf.programs().filter_map(|(_, program)| program.fd().ok());
-        let probes = probes.map(|fd| fd.as_fd().as_raw_fd());
+    /// What each program cost, and the runs the kernel skipped because a program was
+    /// already running on that processor, without those that a second program made up
+    /// for.
+    fn programs(&self) -> (Vec<ProgramCost>, u64) {
+        let probes = self.ebpf.programs().filter_map(|(name, program)| {
+            Some((name, program.fd().ok()?.as_fd().as_raw_fd(), false))
+        });
         let is_made_up_for = |name: &str| {
             AGAIN.iter().any(|(first, second)| *first == name && self.tracing.contains_key(*second))
         };
-        let tracing = self.tracing.iter().filter(|(name, _)| !is_made_up_for(name));
-        probes
-            .chain(tracing.map(|(_, program)| program.as_fd().as_raw_fd()))
-            .filter_map(|fd| {
-                let fdinfo = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
-                recursion_misses(&fdinfo)
-            })
-            .sum()
+        let tracing = self.tracing.iter().map(|(name, program)| {
+            (name.as_str(), program.as_fd().as_raw_fd(), is_made_up_for(name))
+        });
+        let (mut costs, mut missed) = (Vec::new(), 0);
+        for (name, fd, made_up_for) in probes.chain(tracing) {
+            let Some(info) = ProgramInfo::read(fd) else { continue };
+            missed += if made_up_for { 0 } else { info.recursion_misses };
+            costs.extend(info.cost(name));
+        }
+        costs.sort_by(|one, other| one.program.cmp(&other.program));
+        (costs, missed)
     }
 }
 
@@ -525,12 +547,6 @@ fn is_confirm_drop(observation: &Observation) -> bool {
     matches!(observation, Observation::Fact(fact) if matches!(fact.kind, FactKind::ConfirmDrop))
 }
 
-/// The counter in a program's fdinfo; `None` on kernels that have none.
-fn recursion_misses(fdinfo: &str) -> Option<u64> {
-    let line = fdinfo.lines().find_map(|line| line.strip_prefix("recursion_misses:"))?;
-    line.trim().parse().ok()
-}
-
 /// Reading the kernel's types took many times the memory that is used from now on,
 /// and glibc keeps what was freed.
 fn give_back_memory() {
@@ -549,15 +565,4 @@ pub fn now_ns() -> u64 {
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn skipped_runs_are_read_from_fdinfo() {
-        assert_eq!(recursion_misses("prog_type:\t26\nrecursion_misses:\t7\n"), Some(7));
-        assert_eq!(recursion_misses("prog_type:\t26\n"), None);
-    }
 }

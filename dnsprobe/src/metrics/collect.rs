@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use super::{
     family::{Family, Label},
+    own::{self, OwnCost, Plans, Reloads, Shedding},
     owners::{Limits, Owners, Sums},
     page::{Format, Page},
 };
 use crate::{
     identity::Owner,
-    kernel::{Counters, RoleReport, RoleState, Udp},
-    stats::{PodCounts, ServerCounts, Snapshot, role_name},
+    kernel::{Counters, ProgramCost, RoleReport, Udp},
+    stats::{Counts, PodCounts, Snapshot, role_name},
 };
 use dnsprobe_common::flow::Role;
 
@@ -31,39 +32,14 @@ pub struct Scrape<'a> {
     pub verdicts_not_printed: u64,
     /// How often the settings were read again.
     pub reloads: Reloads,
+    /// How often hooks were planned.
+    pub plans: Plans,
+    /// What each kernel program cost, where the kernel keeps that.
+    pub programs: &'a [ProgramCost],
+    /// What is left out.
+    pub shedding: &'a Shedding,
     /// What dnsprobe itself costs.
     pub own: OwnCost,
-}
-
-/// How often somebody asked for the settings to be read again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reloads {
-    /// They were.
-    pub applied: u64,
-    /// They were broken, and stayed as they were.
-    pub refused: u64,
-    /// The last time was one of these.
-    pub last_refused: bool,
-}
-
-impl Reloads {
-    /// One more.
-    pub fn count(&mut self, applied: bool) {
-        self.applied += u64::from(applied);
-        self.refused += u64::from(!applied);
-        self.last_refused = !applied;
-    }
-}
-
-/// What a process costs.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct OwnCost {
-    /// Processor time since it started, seconds.
-    pub cpu_seconds: f64,
-    /// Resident memory, bytes.
-    pub resident_bytes: u64,
-    /// When it started, Unix time, seconds.
-    pub start_seconds: f64,
 }
 
 /// Writes the page.
@@ -77,7 +53,7 @@ pub fn collect(scrape: &Scrape<'_>, owners: &mut Owners, format: Format) -> Stri
     }
     page.add(Family::OwnersOverLimit, &[], owners.over_limit() as f64);
     of_node(&mut page, scrape.counters);
-    of_dnsprobe(&mut page, scrape);
+    own::add(&mut page, scrape);
     page.finish()
 }
 
@@ -176,20 +152,30 @@ fn of_owners(page: &mut Page, rows: &[&PodCounts], owners: &Owners) {
     }
 }
 
+/// Servers beyond those that are told apart.
+const OTHER_SERVERS: &str = "other";
+
 fn of_servers(page: &mut Page, rows: &[&PodCounts]) {
-    let mut each = |family, value: fn(&ServerCounts) -> u64| {
+    let mut each = |family, value: fn(&Counts) -> u64| {
         for row in rows {
             let labels = Labels::of(row);
+            let mut told_apart = 0;
             for server in &row.servers {
                 let address = server.server.to_string();
                 let labels = labels.with(Some((Label::Server, &address)));
-                page.add(family, &labels, value(server) as f64);
+                told_apart += value(&server.total);
+                page.add(family, &labels, value(&server.total) as f64);
+            }
+            let others = value(&row.total).saturating_sub(told_apart);
+            if others > 0 {
+                let labels = labels.with(Some((Label::Server, OTHER_SERVERS)));
+                page.add(family, &labels, others as f64);
             }
         }
     };
-    each(Family::ServerQueries, |server| server.total.queries);
-    each(Family::ServerAnswers, |server| server.total.answered);
-    each(Family::ServerLostQueries, |server| server.total.lost_total);
+    each(Family::ServerQueries, |counts| counts.queries);
+    each(Family::ServerAnswers, |counts| counts.answered);
+    each(Family::ServerLostQueries, |counts| counts.lost_total);
     // Many owners ask one server.
     let servers = rows.iter().flat_map(|row| &row.servers);
     let known: BTreeSet<_> = servers
@@ -254,54 +240,14 @@ fn udp_events(udp: &Udp) -> [(&'static str, Option<u64>); 5] {
     ]
 }
 
-fn of_dnsprobe(page: &mut Page, scrape: &Scrape<'_>) {
-    for hook in scrape.hooks {
-        let (state, mechanism) = match &hook.state {
-            RoleState::Attached { mechanism, .. } => ("attached", mechanism.as_str()),
-            RoleState::NotNeeded { .. } => ("not-needed", ""),
-            RoleState::Missing { .. } => ("missing", ""),
-        };
-        let labels = [
-            (Label::Hook, hook.role.as_str()),
-            (Label::State, state),
-            (Label::Mechanism, mechanism),
-        ];
-        page.add(Family::HookState, &labels, 1.0);
-    }
-    let seen = &scrape.snapshot.completeness;
-    let time = scrape.snapshot.time.unix_ns() as f64 / 1e9;
-    let own = &scrape.own;
-    for (family, value) in [
-        (Family::Complete, f64::from(u8::from(seen.is_complete()))),
-        (Family::LostEvents, seen.lost_events as f64),
-        (Family::MissedRuns, seen.missed_runs as f64),
-        (Family::InFlightFull, seen.in_flight_full as f64),
-        (Family::StatsFull, seen.stats_full as f64),
-        (Family::TcpUnread, seen.tcp_unread as f64),
-        (Family::VerdictsNotPrinted, scrape.verdicts_not_printed as f64),
-        (Family::ReadingTime, time),
-    ] {
-        page.add(family, &[], value);
-    }
-    let reloads = &scrape.reloads;
-    for (result, count) in [("applied", reloads.applied), ("refused", reloads.refused)] {
-        page.add(Family::ConfigReloads, &[(Label::Result, result)], count as f64);
-    }
-    let holds = f64::from(u8::from(!reloads.last_refused));
-    page.add(Family::ConfigReloadSuccessful, &[], holds);
-    page.add(Family::BuildInfo, &[(Label::Version, env!("CARGO_PKG_VERSION"))], 1.0);
-    page.add(Family::ProcessCpu, &[], own.cpu_seconds);
-    page.add(Family::ProcessMemory, &[], own.resident_bytes as f64);
-    page.add(Family::ProcessStart, &[], own.start_seconds);
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::{HashMap, HashSet};
 
     use super::*;
     use crate::{
-        kernel::{Mechanism, Role as Hook},
+        kernel::{Mechanism, Role as Hook, RoleState},
+        metrics::Shed,
         output::testing::snapshot,
     };
 
@@ -321,6 +267,9 @@ mod tests {
             servers,
             verdicts_not_printed: 0,
             reloads: Reloads::default(),
+            plans: Plans { attached: 2, refused: 0 },
+            programs: &[ProgramCost { program: "send".into(), runs: 3, time_ns: 1_500 }],
+            shedding: &Shedding { shed: vec![Shed::Lines], ..Shedding::default() },
             own: OwnCost::default(),
         };
         collect(&scrape, &mut Owners::default(), format)
@@ -336,6 +285,11 @@ mod tests {
         has(r#"dnsprobe_hook_info{hook="send",state="attached",mechanism="fentry"} 1"#);
         has(r#"dnsprobe_udp_errors_total{family="ipv4",event="no_port"} 4"#);
         has("dnsprobe_complete 1");
+        has(r#"dnsprobe_plans_total{result="attached"} 2"#);
+        has(r#"dnsprobe_program_runs_total{program="send"} 3"#);
+        has(r#"dnsprobe_program_seconds_total{program="send"} 0.0000015"#);
+        has(r#"dnsprobe_shed{detail="lines"} 1"#);
+        has(r#"dnsprobe_shed{detail="servers"} 0"#);
         assert!(text.contains("dnsprobe_server_queries_total{"));
         has(
             r#"dnsprobe_server_info{server="10.96.0.10:53",kind="service",namespace="kube-system",name="kube-dns"} 1"#,
@@ -384,5 +338,21 @@ mod tests {
                 assert_eq!(names, expected, "{sample}");
             }
         }
+    }
+
+    #[test]
+    fn servers_that_are_not_told_apart_are_one_other() {
+        let mut snapshot = snapshot();
+        let pod = &mut snapshot.pods[0];
+        let told_apart: u64 = pod.servers.iter().map(|server| server.total.queries).sum();
+        pod.total.queries = told_apart + 5;
+        let rows = [&snapshot.pods[0]];
+        let mut page = Page::new(Format::Text);
+        of_servers(&mut page, &rows);
+        let text = page.finish();
+        let others: Vec<&str> =
+            text.lines().filter(|line| line.contains("server=\"other\"")).collect();
+        let queries = others.iter().find(|line| line.contains("_server_queries_total{")).unwrap();
+        assert!(queries.ends_with(" 5"), "{queries}");
     }
 }

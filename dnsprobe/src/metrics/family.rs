@@ -47,8 +47,12 @@ pub enum Label {
     Event,
     /// `ipv4` or `ipv6`.
     Family,
-    /// What came of it: `applied` or `refused`.
+    /// What came of it: `applied` or `attached`, else `refused`.
     Result,
+    /// One of dnsprobe's kernel programs.
+    Program,
+    /// What may be left out: `lines`, `names` or `servers`.
+    Detail,
     /// dnsprobe's version.
     Version,
     /// Upper bound of a bucket.
@@ -76,6 +80,8 @@ impl Label {
             Self::Event => "event",
             Self::Family => "family",
             Self::Result => "result",
+            Self::Program => "program",
+            Self::Detail => "detail",
             Self::Version => "version",
             Self::Le => "le",
         }
@@ -139,6 +145,20 @@ pub enum Family {
     TcpUnread,
     /// Verdicts that were not printed.
     VerdictsNotPrinted,
+    /// How often hooks were planned.
+    Plans,
+    /// How often each kernel program ran.
+    ProgramRuns,
+    /// How long.
+    ProgramTime,
+    /// What is left out.
+    Shed,
+    /// How often more was left out.
+    Sheddings,
+    /// Share of a processor that is used.
+    CpuUse,
+    /// Share that may be.
+    CpuLimit,
     /// How often settings were read again.
     ConfigReloads,
     /// Whether that went well the last time.
@@ -156,15 +176,15 @@ pub enum Family {
 }
 
 use Label::{
-    Cause, Event, Family as Ip, Hook, Mechanism, Name, Namespace, OwnerKind, Pod, Rcode,
-    Result as Outcome, Role, Server, State, Unit, Version,
+    Cause, Detail, Event, Family as Ip, Hook, Mechanism, Name, Namespace, OwnerKind, Pod, Program,
+    Rcode, Result as Outcome, Role, Server, State, Unit, Version,
 };
 
 const OWNER: &[Label] = &[OwnerKind, Namespace, Pod, Unit, Role];
 
 impl Family {
     /// Every metric, in the order they are written.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 41] = [
         Self::Queries,
         Self::Answers,
         Self::LostQueries,
@@ -192,6 +212,13 @@ impl Family {
         Self::StatsFull,
         Self::TcpUnread,
         Self::VerdictsNotPrinted,
+        Self::Plans,
+        Self::ProgramRuns,
+        Self::ProgramTime,
+        Self::Shed,
+        Self::Sheddings,
+        Self::CpuUse,
+        Self::CpuLimit,
         Self::ConfigReloads,
         Self::ConfigReloadSuccessful,
         Self::ReadingTime,
@@ -232,6 +259,13 @@ impl Family {
             Self::StatsFull => "dnsprobe_aggregates_full",
             Self::TcpUnread => "dnsprobe_unread_tcp_messages",
             Self::VerdictsNotPrinted => "dnsprobe_verdicts_not_printed",
+            Self::Plans => "dnsprobe_plans",
+            Self::ProgramRuns => "dnsprobe_program_runs",
+            Self::ProgramTime => "dnsprobe_program_seconds",
+            Self::Shed => "dnsprobe_shed",
+            Self::Sheddings => "dnsprobe_sheddings",
+            Self::CpuUse => "dnsprobe_cpu_use_ratio",
+            Self::CpuLimit => "dnsprobe_cpu_limit_ratio",
             Self::ConfigReloads => "dnsprobe_config_reloads",
             Self::ConfigReloadSuccessful => "dnsprobe_config_last_reload_successful",
             Self::ReadingTime => "dnsprobe_reading_timestamp_seconds",
@@ -253,6 +287,9 @@ impl Family {
             | Self::ConntrackEntries
             | Self::ConntrackEntriesLimit
             | Self::Complete
+            | Self::Shed
+            | Self::CpuUse
+            | Self::CpuLimit
             | Self::ConfigReloadSuccessful
             | Self::ReadingTime
             | Self::ProcessMemory
@@ -279,7 +316,9 @@ impl Family {
             Self::ConntrackEvents => &[Event],
             Self::UdpErrors => &[Ip, Event],
             Self::HookState => &[Hook, State, Mechanism],
-            Self::ConfigReloads => &[Outcome],
+            Self::Plans | Self::ConfigReloads => &[Outcome],
+            Self::ProgramRuns | Self::ProgramTime => &[Program],
+            Self::Shed => &[Detail],
             Self::BuildInfo => &[Version],
             _ => &[],
         }
@@ -323,7 +362,18 @@ impl Family {
             Self::InFlightFull => "Queries not followed because their table was full.",
             Self::StatsFull => "Transactions not counted because their table was full.",
             Self::TcpUnread => "DNS messages over TCP that could not be read.",
-            Self::VerdictsNotPrinted => "Verdicts beyond the rate at which they are printed.",
+            Self::VerdictsNotPrinted => {
+                "Verdicts not printed: too many a second, nobody read, or left out."
+            }
+            Self::Plans => "Times that hooks were planned: at the start and when modules changed.",
+            Self::ProgramRuns => "Runs of each kernel program, where the kernel counts them.",
+            Self::ProgramTime => {
+                "Processor time of each kernel program, where the kernel measures it."
+            }
+            Self::Shed => "1 for what is left out to stay below the limit of processor time.",
+            Self::Sheddings => "Times that more was left out.",
+            Self::CpuUse => "Share of one processor that dnsprobe used in the last interval.",
+            Self::CpuLimit => "Share of one processor above which detail is left out.",
             Self::ConfigReloads => "Times that the settings were to be read again (SIGHUP).",
             Self::ConfigReloadSuccessful => {
                 "0 when the settings could not be read again the last time, else 1."

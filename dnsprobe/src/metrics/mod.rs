@@ -4,12 +4,14 @@
 
 mod collect;
 mod family;
+mod own;
 mod owners;
 mod page;
 mod reference;
 
-pub use collect::{OwnCost, Reloads, Scrape, collect};
+pub use collect::{Scrape, collect};
 pub use family::{Family, Kind, Label};
+pub use own::{OwnCost, Plans, Reloads, Shed, Shedding};
 pub use owners::{Limits, Owners};
 pub use page::{Format, Page};
 pub use reference::reference;

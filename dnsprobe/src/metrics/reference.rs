@@ -46,8 +46,8 @@ pub fn reference() -> String {
          - `unit`: of a host process its systemd unit or command; of what is unattributed the \
          reason.\n\
          - `role`: `client` asks, `server` answers.\n\
-         - `server`: the address and port that was asked. At most 16 per owner; \
-         `--no-servers` leaves these metrics out.\n\
+         - `server`: the address and port that was asked. At most 16 per owner, the others \
+         are `other`; `--no-servers` leaves these metrics out.\n\
          - `kind`: what a server's address is: `pod`, `container`, `service`, \
          `node-local-cache`, `node` or `upstream`; `namespace` and `name`: of that, empty where \
          it has none. A server of which nothing is proven has no such series.\n\

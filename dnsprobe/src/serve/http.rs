@@ -3,7 +3,7 @@
 
 use std::{
     convert::Infallible,
-    fs, io,
+    io,
     net::{SocketAddr, TcpListener as StdListener},
     pin::pin,
     sync::Arc,
@@ -25,10 +25,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Shared, page};
+use super::{Shared, own_cost, page};
 use crate::{
-    kernel::Counters,
-    metrics::{Format, OwnCost},
+    metrics::Format,
     output::json::{self, Record},
 };
 
@@ -133,8 +132,7 @@ fn get(path: &str, accept: &str, published: &Shared) -> Response<Full<Bytes>> {
     match path {
         "/metrics" => {
             let format = Format::wanted(accept);
-            let counters = Counters::read();
-            match published.lock().metrics(format, &counters, own_cost()) {
+            match published.lock().metrics(format, own_cost()) {
                 Some(text) => answer(StatusCode::OK, format.content_type(), text),
                 None => unavailable("the counters have not been read yet"),
             }
@@ -197,32 +195,6 @@ fn answer(
         HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'"),
     );
     response
-}
-
-/// What this process costs, from `/proc/self/stat` (fs/proc/array.c, `do_task_stat`);
-/// zero where that cannot be read.
-fn own_cost() -> OwnCost {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let boot = fs::read_to_string("/proc/stat").unwrap_or_default();
-    cost(&stat, &boot, rustix::param::clock_ticks_per_second(), rustix::param::page_size())
-}
-
-fn cost(stat: &str, boot: &str, ticks: u64, page: usize) -> OwnCost {
-    // The command comes in brackets and may hold anything.
-    let fields: Vec<&str> =
-        stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
-    // By their numbers in proc(5), which counts from 1 and the command as the second.
-    let field = |number: usize| -> u64 {
-        fields.get(number - 3).and_then(|field| field.parse().ok()).unwrap_or(0)
-    };
-    let seconds = |in_ticks: u64| in_ticks as f64 / ticks.max(1) as f64;
-    let booted: u64 =
-        boot.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok()).unwrap_or(0);
-    OwnCost {
-        cpu_seconds: seconds(field(14) + field(15)),
-        resident_bytes: field(24) * page as u64,
-        start_seconds: booted as f64 + seconds(field(22)),
-    }
 }
 
 #[cfg(test)]
@@ -312,17 +284,5 @@ mod tests {
         let mut text = String::new();
         timeout(Duration::from_secs(2), post.read_to_string(&mut text)).await.unwrap().unwrap();
         assert!(text.starts_with("HTTP/1.1 405 "), "{text}");
-    }
-
-    #[test]
-    fn a_process_is_read_whatever_its_command_is_called() {
-        let stat = "7 (a) b) c) S 1 1 1 0 -1 0 0 0 0 0 150 50 0 0 20 0 1 0 300 999 25 1";
-        let cost = cost(stat, "cpu 1\nbtime 1000\n", 100, 4096);
-        assert_eq!(
-            cost,
-            OwnCost { cpu_seconds: 2.0, resident_bytes: 102_400, start_seconds: 1003.0 }
-        );
-        assert!(own_cost().resident_bytes > 0);
-        assert_eq!(super::cost("", "", 0, 0), OwnCost::default());
     }
 }

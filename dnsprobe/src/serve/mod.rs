@@ -3,10 +3,16 @@
 //! is put down, and whoever asks takes it from there.
 
 mod address;
+mod governor;
 mod http;
+mod own_cost;
 mod page;
+mod planning;
 mod published;
 
 pub use address::{AddressError, check_address};
+pub use governor::Governor;
 pub use http::{Server, bind};
+pub use own_cost::own_cost;
+pub use planning::Planning;
 pub use published::{Options, Published, Shared};

@@ -8,6 +8,7 @@ use super::Published;
 use crate::{
     engine::Verdict,
     kernel::RoleState,
+    metrics::Shedding,
     stats::{BOUNDS_SECONDS, Buckets, LatencySummary, PodCounts, Snapshot, role_name},
 };
 
@@ -43,6 +44,7 @@ pub(super) fn render(published: &Published) -> String {
         None => html.push_str("<p>The counters have not been read yet.</p>\n"),
         Some(snapshot) => {
             seen(&mut html, snapshot, published);
+            shedding(&mut html, published.shedding());
             owners(&mut html, snapshot, published.before().map(AsRef::as_ref));
         }
     }
@@ -92,6 +94,20 @@ fn seen(html: &mut String, snapshot: &Snapshot, published: &Published) {
             .map(|hook| format!("{} is missing: {}", escape(&hook.role), escape(&hook.reason))),
     );
     let _ = writeln!(html, "<span class=\"bad\">not seen: {}</span></p>", said.join("; "));
+}
+
+/// What is left out, if anything.
+fn shedding(html: &mut String, shedding: &Shedding) {
+    let (Some(limit), false) = (shedding.limit, shedding.shed.is_empty()) else { return };
+    let names: Vec<&str> = shedding.shed.iter().map(|shed| shed.as_str()).collect();
+    let _ = writeln!(
+        html,
+        "<p class=\"bad\">Left out to stay below {:.1} % of a processor (now {:.1} %): {}. Queries \
+         are counted as before.</p>",
+        limit * 100.0,
+        shedding.share * 100.0,
+        names.join(", ")
+    );
 }
 
 fn owners(html: &mut String, snapshot: &Snapshot, before: Option<&Snapshot>) {
@@ -219,7 +235,7 @@ mod tests {
     use super::*;
     use crate::{
         identity::Owner,
-        metrics::Limits,
+        metrics::{Limits, Shed},
         output::testing::{clash, snapshot},
         serve::{Options, Shared},
     };
@@ -252,6 +268,17 @@ mod tests {
         published.reading(&snapshot);
         let html = render(&published);
         assert!(html.contains("not seen: 7 events lost"), "{html}");
+    }
+
+    #[test]
+    fn what_is_left_out_is_said() {
+        let shared = shared();
+        let mut published = shared.lock();
+        published.reading(&snapshot());
+        assert!(!render(&published).contains("Left out"));
+        published.shed(&[Shed::Lines, Shed::Names], 0.07, Some(0.05));
+        let html = render(&published);
+        assert!(html.contains("below 5.0 % of a processor (now 7.0 %): lines, names."), "{html}");
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::{
 
 use crate::{
     engine::Verdict,
-    kernel::{Counters, RoleReport},
-    metrics::{Format, Limits, OwnCost, Owners, Reloads, Scrape, collect},
+    kernel::{Counters, Processors, ProgramCost, RoleReport},
+    metrics::{Format, Limits, OwnCost, Owners, Plans, Reloads, Scrape, Shed, Shedding, collect},
     stats::Snapshot,
 };
 
@@ -37,8 +37,13 @@ pub struct Published {
     before: Option<Arc<Snapshot>>,
     verdicts: VecDeque<Verdict>,
     verdicts_not_printed: u64,
+    lines_lost: u64,
     owners: Owners,
     reloads: Reloads,
+    plans: Plans,
+    programs: Vec<ProgramCost>,
+    processors: Processors,
+    shedding: Shedding,
 }
 
 #[derive(Debug)]
@@ -62,8 +67,13 @@ impl Shared {
             before: None,
             verdicts: VecDeque::new(),
             verdicts_not_printed: 0,
+            lines_lost: 0,
             owners: Owners::default(),
             reloads: Reloads::default(),
+            plans: Plans::default(),
+            programs: Vec::new(),
+            processors: Processors::default(),
+            shedding: Shedding::default(),
         })))
     }
 
@@ -77,6 +87,30 @@ impl Published {
     /// Everything is attached, in this way.
     pub fn watching(&mut self, hooks: &[RoleReport]) {
         self.hooks = hooks.to_vec();
+        self.plans.attached += 1;
+    }
+
+    /// The hooks were to be planned anew, and could not be attached.
+    pub fn plan_refused(&mut self) {
+        self.plans.refused += 1;
+    }
+
+    /// What the kernel programs cost.
+    pub fn programs(&mut self, programs: &[ProgramCost]) {
+        self.programs = programs.to_vec();
+    }
+
+    /// So much is left out now.
+    pub fn shed(&mut self, shed: &[Shed], share: f64, limit: Option<f64>) {
+        let before = self.shedding.shed.len();
+        let times = self.shedding.times + u64::from(shed.len() > before);
+        self.shedding = Shedding { shed: shed.to_vec(), share, limit, times };
+    }
+
+    /// What is left out.
+    #[must_use]
+    pub fn shedding(&self) -> &Shedding {
+        &self.shedding
     }
 
     /// From now on so much is published.
@@ -104,6 +138,11 @@ impl Published {
         self.verdicts.push_back(verdict.clone());
     }
 
+    /// So many lines could not be written, of verdicts that counted as printed.
+    pub fn lines_lost(&mut self, lines: u64) {
+        self.lines_lost = lines;
+    }
+
     /// Why what is here is of no use: not yet, or not any more.
     ///
     /// # Errors
@@ -122,16 +161,20 @@ impl Published {
     }
 
     /// The page of metrics; nothing before the first reading.
-    pub fn metrics(&mut self, format: Format, counters: &Counters, own: OwnCost) -> Option<String> {
+    pub fn metrics(&mut self, format: Format, own: OwnCost) -> Option<String> {
+        let counters = &Counters::read_again(&mut self.processors);
         let snapshot = Arc::clone(self.snapshot()?);
         let scrape = Scrape {
             snapshot: &snapshot,
             counters,
             hooks: &self.hooks,
             limits: &self.options.limits,
-            servers: self.options.servers,
-            verdicts_not_printed: self.verdicts_not_printed,
+            servers: self.options.servers && !self.shedding.shed.contains(&Shed::Servers),
+            verdicts_not_printed: self.verdicts_not_printed + self.lines_lost,
             reloads: self.reloads,
+            plans: self.plans,
+            programs: &self.programs,
+            shedding: &self.shedding,
             own,
         };
         Some(collect(&scrape, &mut self.owners, format))
@@ -175,9 +218,8 @@ mod tests {
         let shared = Shared::new(options());
         let mut published = shared.lock();
         assert!(published.ready().unwrap_err().contains("not been read yet"));
-        let metrics = |published: &mut Published| {
-            published.metrics(Format::Text, &Counters::default(), OwnCost::default())
-        };
+        let metrics =
+            |published: &mut Published| published.metrics(Format::Text, OwnCost::default());
         assert_eq!(metrics(&mut published), None);
         published.reading(&snapshot());
         assert_eq!(published.ready(), Ok(()));

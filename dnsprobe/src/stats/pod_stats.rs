@@ -171,6 +171,20 @@ impl PodStats {
         self.tally(owner, role, server.into(), |tally| tally.queries += 1);
     }
 
+    /// The kernel's aggregates begin at zero again, and what was in flight is not
+    /// followed any further.
+    pub fn begin_anew(&mut self) {
+        self.readings.clear();
+        for row in self.rows.values_mut() {
+            let left = row.total.in_flight().cast_signed();
+            row.total.not_followed += left;
+            row.window.not_followed += left;
+            for server in row.servers.values_mut() {
+                server.total.not_followed += server.total.in_flight().cast_signed();
+            }
+        }
+    }
+
     /// Ends the window: what it added up to, and the totals. Fills in the
     /// unattributed queries of `completeness`, and leaves the node to the caller.
     pub fn snapshot(

@@ -102,6 +102,26 @@ fn windows_hold_differences_and_totals_everything() {
 }
 
 #[test]
+fn after_hooks_were_planned_anew_nothing_counts_twice_and_nothing_stays_in_flight() {
+    let mut sums = PodStats::new();
+    sums.read(boxed(&[(key(1, 10), stats(10, 7))]), &mut ByCgroup);
+    sums.lost(&pod(1), Role::Client, server(10), Cause::ConntrackClash);
+    snapshot(&mut sums);
+    sums.begin_anew();
+    sums.read(boxed(&[(key(1, 10), stats(12, 11))]), &mut ByCgroup);
+    let pod = &snapshot(&mut sums).pods[0];
+    // Two were in flight when the old hooks took no more queries.
+    let total = &pod.total;
+    assert_eq!((total.queries, total.answered, total.not_followed), (22, 18, 2));
+    assert_eq!((total.in_flight, pod.window.queries, pod.window.not_followed), (1, 12, 2));
+    let at_server = &pod.servers[0].total;
+    assert_eq!((at_server.queries, at_server.not_followed, at_server.in_flight), (22, 2, 1));
+    for counts in [total, &pod.window, at_server] {
+        assert_eq!(counts.unaccounted(), 0, "{counts:?}");
+    }
+}
+
+#[test]
 fn an_aggregate_that_started_anew_counts_whole_and_keeps_what_it_had() {
     let mut sums = PodStats::new();
     sums.read(boxed(&[(key(1, 10), stats(10, 10))]), &mut ByCgroup);

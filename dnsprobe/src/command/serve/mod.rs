@@ -1,6 +1,7 @@
 //! `dnsprobe serve`: watches all the time and publishes over HTTP.
 
 mod daemon;
+mod lines;
 mod rate;
 mod settings;
 mod sources;
@@ -16,10 +17,7 @@ use anyhow::Context;
 use clap::{ArgAction::Set, Args};
 
 use self::{daemon::Daemon, settings::Settings};
-use super::{
-    EXIT_OK, WatchOptions,
-    watch::{self, Detail},
-};
+use super::{EXIT_OK, WatchOptions, watch};
 use crate::{
     metrics::Limits,
     serve::{self, Shared, check_address},
@@ -36,8 +34,9 @@ use crate::{
 /// that before the file of --config (TOML; keys are the options' names, such as
 /// max-owners = 500), that before what is built in. --print-config shows them all, each
 /// with where it comes from. An unknown key is an error. SIGHUP reads file and
-/// environment again and changes max-owners, namespaces, no-servers, verdicts and
-/// max-verdicts; what else differs needs a restart, which is said on standard error.
+/// environment again and changes max-owners, namespaces, no-servers, verdicts,
+/// max-verdicts and max-cpu-percent; what else differs needs a restart, which is said on
+/// standard error.
 /// When the file is broken, all stays as it was.
 ///
 /// SIGTERM and SIGINT end it with exit code 0, after a last reading. Nothing stays in
@@ -69,7 +68,7 @@ pub(super) struct Options {
     #[arg(long, default_value = "127.0.0.1:9353", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
     /// Allow --listen to stand for every interface of the node (0.0.0.0, [::]).
-    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = Set)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_name = "BOOL", action = Set)]
     listen_on_all_interfaces: bool,
     /// Owners and roles with metrics of their own; all others are summed up.
     #[arg(long, default_value_t = 1_000, value_name = "N")]
@@ -78,7 +77,7 @@ pub(super) struct Options {
     #[arg(long, value_delimiter = ',', value_name = "NAMESPACE")]
     namespaces: Vec<String>,
     /// Leave out the metrics that tell an owner's servers apart.
-    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = Set)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_name = "BOOL", action = Set)]
     no_servers: bool,
     /// What becomes of verdicts on standard output.
     #[arg(long, value_enum, default_value_t)]
@@ -86,12 +85,28 @@ pub(super) struct Options {
     /// Verdicts printed per second, at most; the others are counted.
     #[arg(long, default_value_t = 50, value_name = "N")]
     max_verdicts: u32,
+    /// Percent of one processor that dnsprobe may use; above it, detail is left out
+    /// step by step, and put back when there is room. 0: no limit.
+    ///
+    /// First the lines on standard output, then, with --attach-again, what is asked for
+    /// (as with --without-names), then the metrics of single servers. Counting is never left
+    /// out. What is left out is in dnsprobe_shed and on the page. The kernel programs'
+    /// time is counted too where the kernel measures it (kernel.bpf_stats_enabled).
+    #[arg(long, value_parser = percent, default_value = "5", value_name = "PERCENT")]
+    max_cpu_percent: f64,
+    /// Attach anew when a module that hooks live in (nf_conntrack, nf_nat, ip_vs) comes
+    /// or goes.
+    ///
+    /// For that, the capabilities to attach are kept, out of effect; otherwise they are
+    /// given up for good, and such a change is only told. Not while --record is given.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_name = "BOOL", action = Set)]
+    attach_again: bool,
     /// Do not keep what is asked for; costs less per query.
     ///
     /// Lost queries are then reported without their name and command, and a clash
     /// without the other query. The queries of a resolver that was content with
     /// another server's answer count as lost.
-    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", action = Set)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_name = "BOOL", action = Set)]
     without_names: bool,
 }
 
@@ -118,12 +133,28 @@ pub(super) fn run(given: &Options) -> anyhow::Result<u8> {
     let server = serve::bind(options.listen, published.clone())
         .with_context(|| format!("cannot listen on {}", options.listen))?;
     let mut daemon = Daemon::new(settings, published, server);
-    let detail = if options.without_names { Detail::Counts } else { Detail::Names };
+    let detail = daemon.detail();
     watch::run(&options.watch, detail, Some(options.interval), &mut daemon)?;
     Ok(EXIT_OK)
 }
 
+fn percent(text: &str) -> Result<f64, String> {
+    let percent: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    let valid = percent.is_finite() && percent >= 0.0;
+    valid.then_some(percent).ok_or_else(|| "must be 0 or more".to_owned())
+}
+
 impl Options {
+    /// Share of one processor that may be used; none: no limit.
+    fn cpu_limit(&self) -> Option<f64> {
+        (self.max_cpu_percent > 0.0).then_some(self.max_cpu_percent / 100.0)
+    }
+
+    /// Whether hooks may be attached again. A recording is of one plan.
+    fn attaches_again(&self) -> bool {
+        self.attach_again && self.watch.record.is_none()
+    }
+
     /// What is published, and how much of it.
     fn published(&self) -> serve::Options {
         serve::Options {

@@ -140,14 +140,14 @@ impl Settings {
                 kept.push(new.key.name);
             }
         }
-        let Options { max_owners, namespaces, no_servers, verdicts, max_verdicts, .. } =
-            new.options;
+        let new = new.options;
         self.options = Options {
-            max_owners,
-            namespaces,
-            no_servers,
-            verdicts,
-            max_verdicts,
+            max_owners: new.max_owners,
+            namespaces: new.namespaces,
+            no_servers: new.no_servers,
+            verdicts: new.verdicts,
+            max_verdicts: new.max_verdicts,
+            max_cpu_percent: new.max_cpu_percent,
             ..self.options.clone()
         };
         kept
@@ -159,9 +159,10 @@ fn value(key: &Key, matches: &ArgMatches) -> Option<Value> {
     let raw = matches.try_get_raw(&key.id).ok().flatten();
     let values: Vec<String> =
         raw.into_iter().flatten().map(|value| value.to_string_lossy().into_owned()).collect();
-    let typed = |text: &String| match text.parse() {
-        Ok(number) => Value::Integer(number),
-        Err(_) => Value::String(text.clone()),
+    let typed = |text: &String| match (text.parse(), text.parse::<f64>()) {
+        (Ok(number), _) => Value::Integer(number),
+        (_, Ok(number)) if text.contains('.') && number.is_finite() => Value::Float(number),
+        _ => Value::String(text.clone()),
     };
     match key.kind {
         Kind::Several => Some(Value::Array(values.iter().map(typed).collect())),
@@ -231,7 +232,7 @@ mod tests {
         let settings = read(
             &["--ports=53,54"],
             &[("DNSPROBE_NODE_NAME", "7")],
-            "namespaces = [\"a\"]\nno-servers = true",
+            "namespaces = [\"a\"]\nno-servers = true\nmax-cpu-percent = 2.5",
         )
         .unwrap();
         let printed = settings.print();
@@ -243,6 +244,7 @@ mod tests {
         has("node-name = 7 ", "# environment DNSPROBE_NODE_NAME");
         has("namespaces = [\"a\"] ", "# file");
         has("no-servers = true ", "# file");
+        has("max-cpu-percent = 2.5 ", "# file");
         has("max-owners = 1000 ", "# default");
         has("# host-root ", "# not set");
         assert!(!printed.contains("config =") && !printed.contains("duration"));

@@ -8,7 +8,7 @@ mod udp;
 use serde::Serialize;
 
 pub use conntrack::Conntrack;
-pub use softnet::Softnet;
+pub use softnet::{Processors, Softnet};
 pub use udp::Udp;
 
 /// Sums over all processors; `None` where this kernel does not tell.
@@ -31,9 +31,16 @@ impl Counters {
     /// counts in `/proc`; elsewhere `CAP_NET_ADMIN`.
     #[must_use]
     pub fn read() -> Self {
+        Self::read_again(&mut Processors::default())
+    }
+
+    /// The same for who reads them time and again: nothing goes back when a processor
+    /// is switched off.
+    #[must_use]
+    pub fn read_again(processors: &mut Processors) -> Self {
         Self {
             conntrack: conntrack::read(),
-            softnet: softnet::read(),
+            softnet: softnet::read(processors),
             udp: udp::read(),
             udp6: udp::read_v6(),
         }
