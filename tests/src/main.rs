@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use dnsprobe_tests::client::{keyed, pair, preempt, query, resolver, spray, steady, tcp};
+use dnsprobe_tests::client::{
+    forge, hostile, keyed, pair, preempt, query, resolver, spray, steady, tcp,
+};
 use dnsprobe_tests::command::{attribution, bench, clean, demo, load, native, run};
 use dnsprobe_tests::lab::{Programs, hold, respond};
 
@@ -74,6 +76,10 @@ enum ClientCommand {
     Preempt(preempt::Args),
     /// One datagram to each of many ports.
     Spray(spray::Args),
+    /// Broken messages.
+    Hostile(hostile::Args),
+    /// Answers to somebody else's queries.
+    Forge(forge::Args),
 }
 
 fn main() -> Result<ExitCode> {
@@ -96,6 +102,8 @@ fn main() -> Result<ExitCode> {
         Command::Client(ClientCommand::Keyed(args)) => print(&keyed::run(&args)?)?,
         Command::Client(ClientCommand::Preempt(args)) => print(&preempt::run(&args)?)?,
         Command::Client(ClientCommand::Spray(args)) => print(&spray::run(&args)?)?,
+        Command::Client(ClientCommand::Hostile(args)) => print(&hostile::run(&args)?)?,
+        Command::Client(ClientCommand::Forge(args)) => print(&forge::run(&args)?)?,
         Command::Hold(args) => hold::run(&args)?,
         Command::Respond(args) => respond::run(&args)?,
     }

@@ -3,6 +3,8 @@
 //! of Go. And what fills tables without asking anything.
 
 mod books;
+pub mod forge;
+pub mod hostile;
 pub mod keyed;
 pub mod message;
 pub mod pair;

@@ -11,7 +11,7 @@ use super::pod::Pod;
 use super::process::{AMPLE, Process};
 use super::{Node, Programs};
 use crate::client::resolver::{Lookups, Resolver};
-use crate::client::{Report, pair, preempt, query, spray, steady, tcp};
+use crate::client::{Report, forge, hostile, pair, preempt, query, spray, steady, tcp};
 
 /// A client that runs.
 #[derive(Debug)]
@@ -60,6 +60,16 @@ impl Programs {
     /// Open many flows from `pod` that nobody answers.
     pub fn spray(&self, pod: &Pod, args: &spray::Args) -> Result<Client> {
         self.measuring(pod, "spray", args)
+    }
+
+    /// Send broken messages from `pod`.
+    pub fn hostile(&self, pod: &Pod, args: &hostile::Args) -> Result<Client> {
+        self.measuring(pod, "hostile", args)
+    }
+
+    /// Answer from `pod` what was not put to it.
+    pub fn forge(&self, pod: &Pod, args: &forge::Args) -> Result<Client> {
+        self.measuring(pod, "forge", args)
     }
 
     /// Ask from the node itself, outside any pod, as a unit of that name.

@@ -32,6 +32,8 @@ const TOOLS: &[&str] = &[
     "ip6tables-legacy-restore",
     "modprobe",
     "cat",
+    "prometheus",
+    "promtool",
 ];
 /// iptables loads one of these for each match and target.
 const EXTENSIONS: &str = "/usr/lib/x86_64-linux-gnu/xtables";

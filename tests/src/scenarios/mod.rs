@@ -50,6 +50,11 @@ mod replay;
 mod resolver_retry;
 mod same_id;
 mod send_failed;
+mod serve;
+mod serve_hostile;
+mod serve_left_alone;
+mod serve_overload;
+mod serve_planned_anew;
 mod server_silent;
 mod socket_buffer_full;
 mod stage;
@@ -263,6 +268,11 @@ pub const ALL: &[Scenario] = &[
     query_dead_backend::SCENARIO,
     query_service_policy::SCENARIO,
     confined::SCENARIO,
+    serve::SCENARIO,
+    serve_hostile::SCENARIO,
+    serve_left_alone::SCENARIO,
+    serve_overload::SCENARIO,
+    serve_planned_anew::SCENARIO,
 ];
 
 /// Scenarios that use no hook or kernel path which another one does not use, so
@@ -307,6 +317,10 @@ pub const SAME_ON_EVERY_KERNEL: &[&str] = &[
     "pattern-peak",
     "pattern-scaling-window",
     "check-pod-config",
+    "serve",
+    "serve-hostile",
+    "serve-left-alone",
+    "serve-overload",
 ];
 
 #[cfg(test)]
