@@ -4,6 +4,7 @@
 
 pub mod asking;
 pub mod bridge;
+pub mod capture;
 pub mod cast;
 pub mod cgroup_filter;
 pub mod check;

@@ -3,6 +3,8 @@
 //! victim a healthy pod asks all the time, and must come out spotless.
 
 mod answer_mismatch;
+mod capture;
+mod capture_failed;
 mod check_node_config;
 mod check_pod_config;
 mod confined;
@@ -190,6 +192,8 @@ pub const ALL: &[Scenario] = &[
     musl_two_nameservers::SCENARIO,
     trace::SCENARIO,
     replay::SCENARIO,
+    capture::SCENARIO,
+    capture_failed::SCENARIO,
     coredns_log::SCENARIO,
     top_view::SCENARIO,
     ticket_live::SCENARIO,

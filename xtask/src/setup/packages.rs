@@ -42,6 +42,7 @@ pub(crate) const PACKAGES: &[Package] = &[
     package("dnsmasq-base", "dnsmasq", "the DNS server of the lab (this package has no service)"),
     package("musl-tools", "musl-gcc", "the lab's client on musl's resolver"),
     package("golang-go", "go", "the lab's client on Go's resolver"),
+    package("tshark", "tshark", "reads what `dnsprobe capture` wrote"),
     package("tcpdump", "tcpdump", "packet traces in the guest"),
     package("bind9-dnsutils", "dig", "dig in the guest"),
     package("dnsperf", "dnsperf", "load in the guest"),
