@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use dnsprobe_tests::client::{
     forge, hostile, keyed, pair, preempt, query, resolver, spray, steady, tcp,
 };
-use dnsprobe_tests::command::{attribution, bench, clean, demo, load, native, run};
+use dnsprobe_tests::command::{attribution, bench, clean, demo, load, native, run, soak};
 use dnsprobe_tests::lab::{Programs, hold, respond};
 
 /// A mini node with real faults, for testing dnsprobe.
@@ -51,6 +51,9 @@ enum Command {
     Bench(bench::Args),
     /// Ask a real server faster and faster, without and with dnsprobe.
     Load(load::Args),
+    /// Watch for long while clients ask and pods come and go: dnsprobe must neither
+    /// grow nor be noticed.
+    Soak(soak::Args),
     /// Ask as a client would and print what was measured.
     #[command(subcommand)]
     Client(ClientCommand),
@@ -94,6 +97,7 @@ fn main() -> Result<ExitCode> {
         Command::Attribution(args) => return attribution::run(&args, &programs),
         Command::Bench(args) => return bench::run(&args, &programs),
         Command::Load(args) => return load::run(&args, &programs),
+        Command::Soak(args) => return soak::run(&args, &programs),
         Command::Native => return native::run(&programs),
         Command::Client(ClientCommand::Query(args)) => print(&query::run(&args)?)?,
         Command::Client(ClientCommand::Pair(args)) => print(&pair::run(&args)?)?,

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use clap::CommandFactory;
 
 use crate::workspace::Workspace;
-use crate::{Cli, accuracy, attribution, bench, build, evidence, shell};
+use crate::{Cli, accuracy, attribution, bench, build, evidence, shell, soak};
 
 /// Where a page's text comes from.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +23,8 @@ enum Source {
     Evidence,
     /// The committed data of the last whole `cargo xtask attribution`.
     Attribution,
+    /// The committed data of the last long `cargo xtask soak`.
+    Operations,
     /// The committed data of the last whole `cargo xtask bench`.
     Performance,
 }
@@ -37,6 +39,7 @@ const PAGES: &[(&str, Source)] = &[
     ("docs/hooks.md", Source::Dnsprobe("hooks")),
     ("docs/messages.md", Source::Dnsprobe("messages")),
     ("docs/metrics.md", Source::Dnsprobe("metrics")),
+    ("docs/operations.md", Source::Operations),
     ("docs/performance.md", Source::Performance),
     ("docs/xtask.md", Source::Xtask),
 ];
@@ -83,11 +86,13 @@ fn pages(workspace: &Workspace) -> impl Iterator<Item = &'static (&'static str, 
     let attribution = attribution::has_data(workspace);
     let performance = bench::has_data(workspace);
     let evidence = evidence::has_data(workspace);
+    let operations = soak::has_data(workspace);
     PAGES.iter().filter(move |(_, source)| match source {
         Source::Accuracy => accuracy,
         Source::Attribution => attribution,
         Source::Performance => performance,
         Source::Evidence => evidence,
+        Source::Operations => operations,
         Source::Xtask | Source::Dnsprobe(_) => true,
     })
 }
@@ -111,6 +116,7 @@ impl Source {
         match self {
             Self::Accuracy => accuracy::committed_page(workspace),
             Self::Evidence => evidence::committed_page(workspace),
+            Self::Operations => soak::committed_page(workspace),
             Self::Attribution => attribution::committed_page(workspace),
             Self::Performance => bench::committed_page(workspace),
             Self::Xtask => Ok(xtask_page(&Cli::command())),
@@ -179,6 +185,7 @@ mod tests {
             "attribution",
             "bench",
             "evidence",
+            "soak",
             "docs",
             "deploy",
             "package",

@@ -18,6 +18,7 @@ mod package;
 mod progress;
 mod setup;
 mod shell;
+mod soak;
 mod source;
 mod tally;
 mod test;
@@ -55,6 +56,7 @@ enum Verb {
     Bench(bench::Args),
     Evidence(evidence::Args),
     LongRecording(long_recording::Args),
+    Soak(soak::Args),
     Docs(docs::Args),
     Deploy(deploy::Args),
     Package(package::Args),
@@ -81,6 +83,7 @@ fn run(verb: &Verb) -> Result<ExitCode> {
         Verb::Bench(args) => bench::run(args, &workspace),
         Verb::Evidence(args) => evidence::run(args, &workspace),
         Verb::LongRecording(args) => long_recording::run(args, &workspace),
+        Verb::Soak(args) => soak::run(args, &workspace),
         Verb::Docs(args) => docs::run(args, &workspace),
         Verb::Deploy(args) => deploy::run(args, &workspace),
         Verb::Package(args) => package::run(args, &workspace),

@@ -25,8 +25,8 @@ use crate::{
 /// Owners and roles kept at once. Beyond it one idle for long makes room, or
 /// the new one is counted as unattributed.
 const OWNERS: usize = 2_048;
-/// Windows without traffic after which an owner may make room.
-const IDLE_WINDOWS: u64 = 600;
+/// Without traffic for this long, and for a whole window, an owner may make room.
+const IDLE: Duration = Duration::from_secs(60);
 /// Servers told apart per owner and role; the rest counts for the owner only.
 const SERVERS: usize = 16;
 /// Readings an aggregate may be absent from before it is taken for deleted. A
@@ -42,7 +42,8 @@ pub struct PodStats {
     /// The last reading of each kernel aggregate and its number.
     readings: HashMap<StatsKey, (u64, Box<Stats>)>,
     reading: u64,
-    windows: u64,
+    /// When the last window ended, since the start.
+    since: Duration,
 }
 
 #[derive(Debug)]
@@ -53,8 +54,8 @@ struct Row {
     /// In flight when the window began.
     carried_in: u64,
     servers: BTreeMap<SocketAddr, Server>,
-    /// The window that last saw anything.
-    active: u64,
+    /// When the last window before the one that saw anything of it ended.
+    active: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -72,7 +73,13 @@ impl PodStats {
 
     /// Empty sums that keep this many owners and roles at once.
     pub(super) fn with_owners(owners: usize) -> Self {
-        Self { owners, rows: HashMap::new(), readings: HashMap::new(), reading: 0, windows: 0 }
+        Self {
+            owners,
+            rows: HashMap::new(),
+            readings: HashMap::new(),
+            reading: 0,
+            since: Duration::ZERO,
+        }
     }
 
     /// Adds what happened since the previous reading of the kernel's map, of
@@ -201,7 +208,7 @@ impl PodStats {
             .map(|((_, role), row)| row.close(*role, window_seconds, since_seconds))
             .collect();
         pods.sort_by_cached_key(|pod| (pod.owner.to_string(), Arc::clone(&pod.owner), pod.role));
-        self.windows += 1;
+        self.since = since;
         completeness.unattributed.clear();
         for pod in &pods {
             if let Owner::Unattributed { reason } = *pod.owner
@@ -235,10 +242,10 @@ impl PodStats {
         if self.rows.len() >= self.owners && !self.rows.contains_key(&key) && !self.make_room() {
             key.0 = Arc::new(Owner::Unattributed { reason: UnattributedReason::TooManyOwners });
         }
-        let windows = self.windows;
+        let since = self.since;
         let owner = Arc::clone(&key.0);
         let row = self.rows.entry(key).or_insert_with(|| Row::new(Arc::clone(&owner)));
-        row.active = windows;
+        row.active = since;
         row.meet(&owner);
         row
     }
@@ -247,7 +254,7 @@ impl PodStats {
     fn make_room(&mut self) -> bool {
         let oldest = self.rows.iter().min_by_key(|(_, row)| row.active);
         let Some((key, row)) = oldest else { return false };
-        if self.windows - row.active < IDLE_WINDOWS {
+        if self.since.saturating_sub(row.active) <= IDLE {
             return false;
         }
         let key = key.clone();
@@ -269,7 +276,7 @@ impl Row {
             total: Tally::default(),
             carried_in: 0,
             servers: BTreeMap::new(),
-            active: 0,
+            active: Duration::ZERO,
         }
     }
 

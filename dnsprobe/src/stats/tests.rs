@@ -69,9 +69,14 @@ fn server(last: u8) -> SocketAddr {
 }
 
 fn snapshot(stats: &mut PodStats) -> Snapshot {
-    let second = Duration::from_secs(1);
+    snapshot_after(10, stats)
+}
+
+/// The window of a second that ends so many seconds after the start.
+fn snapshot_after(seconds: u64, stats: &mut PodStats) -> Snapshot {
     let time = Timestamp(SystemTime::UNIX_EPOCH);
-    stats.snapshot(time, second, 10 * second, Completeness::default())
+    let since = Duration::from_secs(seconds);
+    stats.snapshot(time, Duration::from_secs(1), since, Completeness::default())
 }
 
 fn boxed(readings: &[(StatsKey, Stats)]) -> Vec<(StatsKey, Box<Stats>)> {
@@ -200,9 +205,10 @@ fn owners_beyond_the_cap_are_counted_as_unattributed() {
     let full = snapshot(&mut sums);
     assert_eq!(full.pods.iter().map(|pod| pod.total.queries).sum::<u64>(), 30);
     assert_eq!(full.completeness.unattributed_queries, 10);
-    for _ in 0..600 {
-        snapshot(&mut sums);
-    }
+    snapshot_after(60, &mut sums);
+    sums.add_query(&pod(50), Role::Client, server(10));
+    let minute = snapshot_after(61, &mut sums);
+    assert_eq!(minute.completeness.unattributed_queries, 11);
     sums.add_query(&pod(50), Role::Client, server(10));
     assert!(snapshot(&mut sums).pods.iter().any(|row| row.owner == pod(50)));
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pair::{self, PairSocket};
 use super::query::PORT;
-use super::report::Report;
+use super::report::{Latency, Report};
 
 /// What to ask, whom, how often and how long.
 #[derive(Clone, Debug, clap::Args, Serialize, Deserialize)]
@@ -51,6 +51,7 @@ pub fn run(args: &Args) -> Result<Report> {
     let pause = Duration::from_secs_f64(1.0 / args.rate);
     let timeout = Duration::from_millis(args.timeout_ms);
     let mut report = Report::default();
+    let mut rtts = Vec::new();
     let mut open: VecDeque<(Instant, PairSocket)> = VecDeque::new();
     let end = Instant::now() + Duration::from_secs(args.seconds);
     let (mut id, mut next) = (0, Instant::now());
@@ -71,7 +72,10 @@ pub fn run(args: &Args) -> Result<Report> {
         wait(&open, until.saturating_duration_since(Instant::now()))?;
         let now = Instant::now();
         open.retain_mut(|(deadline, socket)| {
+            let before = report.answered;
             socket.read(&mut report);
+            let rtt = now.saturating_duration_since(*deadline - timeout).as_secs_f64();
+            rtts.extend((before..report.answered).map(|_| rtt));
             let waits = socket.waits() && now < *deadline;
             if !waits {
                 let left = TOLD.saturating_sub(report.unanswered.len());
@@ -81,6 +85,7 @@ pub fn run(args: &Args) -> Result<Report> {
         });
     }
     report.unanswered.sort();
+    report.rtt = Latency::of(rtts);
     Ok(report)
 }
 

@@ -7,3 +7,4 @@ pub mod demo;
 pub mod load;
 pub mod native;
 pub mod run;
+pub mod soak;

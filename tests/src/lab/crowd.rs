@@ -1,6 +1,7 @@
 //! Many pods as far as dnsprobe can tell: a cgroup, a directory of logs, and a
 //! socket that asks. They share one network namespace.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -12,13 +13,23 @@ use super::messages::Messages;
 /// Where DNS servers listen.
 const DNS_PORT: u16 = 53;
 
-/// A growing number of pods, with one server.
+/// Pods that come and go, with one server.
 #[derive(Debug)]
 pub struct Crowd {
     cgroups: PathBuf,
     logs: PathBuf,
-    sockets: Vec<UdpSocket>,
+    /// The oldest first.
+    members: VecDeque<Member>,
+    /// How many there ever were.
+    met: u32,
     messages: Messages,
+}
+
+#[derive(Debug)]
+struct Member {
+    socket: UdpSocket,
+    cgroup: PathBuf,
+    logs: PathBuf,
 }
 
 impl Crowd {
@@ -29,7 +40,7 @@ impl Crowd {
     /// When no message can be made.
     pub fn new(cgroups: &Path, logs: &Path) -> Result<Self> {
         let (cgroups, logs) = (cgroups.to_owned(), logs.to_owned());
-        Ok(Self { cgroups, logs, sockets: Vec::new(), messages: Messages::new()? })
+        Ok(Self { cgroups, logs, members: VecDeque::new(), met: 0, messages: Messages::new()? })
     }
 
     /// Makes more, until there are `count`.
@@ -38,7 +49,9 @@ impl Crowd {
     /// Says which cgroup, directory or socket cannot be made.
     pub fn grow(&mut self, count: u32) -> Result<()> {
         let own = own_cgroup()?;
-        for number in u32::try_from(self.sockets.len())?..count {
+        for _ in u32::try_from(self.members.len())?..count {
+            let number = self.met;
+            self.met += 1;
             let uid = format!("5ca1ab1e-0000-4000-8000-{number:012x}");
             let cgroup = self.cgroups.join(format!(
                 "kubepods.slice/kubepods-burstable.slice/\
@@ -46,15 +59,38 @@ impl Crowd {
                 uid.replace('-', "_")
             ));
             fs::create_dir_all(&cgroup)?;
-            fs::create_dir_all(self.logs.join(format!("load_pod-{number}_{uid}/main")))?;
+            let logs = self.logs.join(format!("load_pod-{number}_{uid}"));
+            fs::create_dir_all(logs.join("main"))?;
             // A socket belongs to the cgroup of the process that makes it, and
             // stays there.
             enter(&cgroup)?;
             let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
             socket.connect((Ipv4Addr::LOCALHOST, DNS_PORT))?;
-            self.sockets.push(socket);
+            self.members.push_back(Member { socket, cgroup, logs });
         }
         enter(&own)
+    }
+
+    /// The oldest leave, so many of them.
+    ///
+    /// # Errors
+    /// Says which cgroup or directory cannot be removed.
+    pub fn leave(&mut self, count: usize) -> Result<()> {
+        for Member { socket, cgroup, logs } in self.members.drain(..count.min(self.members.len())) {
+            drop(socket);
+            for directory in [Some(cgroup.as_path()), cgroup.parent()].into_iter().flatten() {
+                fs::remove_dir(directory)
+                    .with_context(|| format!("cannot remove {}", directory.display()))?;
+            }
+            fs::remove_dir_all(logs)?;
+        }
+        Ok(())
+    }
+
+    /// How many have left.
+    #[must_use]
+    pub fn gone(&self) -> u32 {
+        self.met - u32::try_from(self.members.len()).unwrap_or(self.met)
     }
 
     /// Each asks a few times and is answered.
@@ -66,7 +102,7 @@ impl Crowd {
         let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, DNS_PORT))?;
         let mut buffer = [0; 512];
         for _ in 0..TIMES {
-            for socket in &self.sockets {
+            for Member { socket, .. } in &self.members {
                 self.messages.next();
                 socket.send(&self.messages.query)?;
                 let (_, from) = server.recv_from(&mut buffer)?;
