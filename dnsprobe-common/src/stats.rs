@@ -71,13 +71,20 @@ pub struct Stats {
 pub const AGGREGATES: u32 = 2_048;
 
 /// An aggregate in its place.
+///
+/// A place is either on the stack of free ones, with nothing in it, or in use, or
+/// resting. A program that meets a new key takes it from the stack, puts it into the
+/// map of places and then writes the key here. User space takes an idle one back: it
+/// clears the key, so that no program uses it from memory any more, deletes it from
+/// the map, and subtracts what it has read. Then the place rests: a program that was
+/// running may still add to it, and so may the answer to a query in flight. Only when
+/// every program that ran has ended, nothing was added and no query refers to it does
+/// it go back onto the stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct StatsSlot {
-    /// See [`crate::slots::Slot::claims`].
-    pub claims: u32,
-    /// Padding, zero.
-    pub pad: u32,
+    /// Which aggregate; without a port: none.
+    pub key: StatsKey,
     /// The aggregate.
     pub stats: Stats,
 }
@@ -94,7 +101,7 @@ pub enum Health {
     EventsLost = 0,
     /// The in-flight map was full: a query was counted as not followed.
     InFlightFull = 1,
-    /// The stats map was full: a transaction was not counted at all.
+    /// Every aggregate was taken: a transaction was not counted at all.
     StatsFull = 2,
     /// A function returned whose entry was not seen (nested or migrated).
     EntryMissed = 3,

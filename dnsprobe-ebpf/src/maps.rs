@@ -1,11 +1,15 @@
 //! All maps, with what bounds them.
 
-use core::{arch::asm, mem::transmute, ptr::read_volatile};
+use core::{
+    arch::asm,
+    mem::transmute,
+    ptr::{read_volatile, write_volatile},
+};
 
 use aya_ebpf::{
-    bindings::BPF_F_MMAPABLE,
+    bindings::{BPF_F_MMAPABLE, BPF_NOEXIST},
     macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, Stack},
 };
 use dnsprobe_common::{
     event::{Answer, Clash, Recent, Sent},
@@ -44,36 +48,28 @@ pub(crate) static FLOWS: LruHashMap<Tuple, Recent> = LruHashMap::with_max_entrie
 #[map]
 pub(crate) static ANSWERED: LruHashMap<QueryKey, Answer> = LruHashMap::with_max_entries(16_384, 0);
 
-/// The place of each aggregate in [`STATS`]. A full map counts
-/// [`Health::StatsFull`].
+/// The place of each aggregate in [`STATS`].
 #[map]
 static STATS_PLACES: HashMap<StatsKey, u32> = HashMap::with_max_entries(AGGREGATES, 0);
 
-/// The aggregates. Read by user space, which sees them as memory.
+/// The aggregates. Read by user space, which sees them as memory, and takes back
+/// those that are idle; see `dnsprobe_common::stats`.
 #[map]
 static STATS: Array<StatsSlot> = Array::with_max_entries(AGGREGATES, BPF_F_MMAPABLE);
 
-/// The first place that may be free.
+/// The places in [`STATS`] that are free, put there by user space. None left: counts
+/// [`Health::StatsFull`].
 #[map]
-static STATS_NEXT: Array<u64> = Array::with_max_entries(1, 0);
+static STATS_FREE: Stack<u32> = Stack::with_max_entries(AGGREGATES, 0);
 
-/// The aggregate that each program used last on this processor: one after the
-/// other, queries tend to be of the same pod and server. No two programs share a
-/// place, and none interrupts itself.
+/// The place that each program used last on this processor: one after the other,
+/// queries tend to be of the same pod and server. No two programs share one, and none
+/// interrupts itself.
 #[map]
-static STATS_LAST: PerCpuArray<LastStats> = PerCpuArray::with_max_entries(16, 0);
+static STATS_LAST: PerCpuArray<u32> = PerCpuArray::with_max_entries(16, 0);
 
 /// A [`StatsKey`] in words.
 pub(crate) type StatsWords = [u64; 6];
-
-/// See [`STATS_LAST`].
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct LastStats {
-    key: StatsWords,
-    /// 1 + its place; 0: none yet.
-    place: u64,
-}
 
 /// [`Health`] counters.
 #[map]
@@ -213,33 +209,36 @@ pub(crate) fn scratch(transport: Transport, run: Run, is_client: bool) -> u32 {
 pub(crate) fn stats(key: &StatsWords, transport: Transport, run: Run) -> Option<(u32, *mut Stats)> {
     let last = STATS_LAST.get_ptr_mut(user(key, transport, run) & 15)?;
     // SAFETY: this processor's own map value.
-    let place = unsafe {
-        if (*last).place != 0 && is_same(&raw const (*last).key, key) {
-            ((*last).place - 1) as u32
-        } else {
-            // SAFETY: as large, and any words are a key.
-            let place = place_of(&transmute::<StatsWords, StatsKey>(*key))?;
-            (*last).key = *key;
-            (*last).place = u64::from(place) + 1;
-            place
+    let place = unsafe { *last };
+    let slot = STATS.get_ptr_mut(place)?;
+    // SAFETY: live map values.
+    unsafe {
+        if is_of(slot, key) {
+            return Some((place, &raw mut (*slot).stats));
         }
-    };
-    Some((place, stats_at(place)?))
+        // SAFETY: as large, and any words are a key.
+        let place = place_of(&transmute::<StatsWords, StatsKey>(*key))?;
+        *last = place;
+        Some((place, stats_at(place)?))
+    }
 }
 
-/// Whether two keys are the same, word by word.
+/// Whether an aggregate is the one for a key; one that user space has taken back is of
+/// no key. Word by word, and read each time: it may be taken back at any moment.
 ///
 /// # Safety
-/// `stored` points into a live map value.
+/// `slot` points into a live map value.
 #[inline(always)]
-unsafe fn is_same(stored: *const StatsWords, key: &StatsWords) -> bool {
-    let mut word = 0;
-    while word < key.len() {
-        // SAFETY: see above.
-        if unsafe { (*stored)[word] != key[word] } {
+unsafe fn is_of(slot: *const StatsSlot, key: &StatsWords) -> bool {
+    // SAFETY: see above; a key is as many words.
+    let stored = unsafe { (&raw const (*slot).key).cast::<u64>() };
+    let mut word = key.len();
+    while word > 0 {
+        word -= 1;
+        // SAFETY: as above.
+        if unsafe { read_volatile(stored.add(word)) } != key[word] {
             return false;
         }
-        word += 1;
     }
     true
 }
@@ -250,36 +249,33 @@ fn place_of(key: &StatsKey) -> Option<u32> {
         // SAFETY: a live map value.
         return Some(unsafe { *place });
     }
-    let Some(place) = take_place() else {
+    let Ok(Some(place)) = STATS_FREE.pop() else {
         count(Health::StatsFull);
         return None;
     };
-    // Another processor may have been first; then its place is found below, and
-    // this one stays empty for good.
-    let _ = STATS_PLACES.insert(key, &place, 1);
+    if STATS_PLACES.insert(key, &place, u64::from(BPF_NOEXIST)).is_ok() {
+        publish(place, key);
+        return Some(place);
+    }
+    // Another processor was first.
+    let _ = STATS_FREE.push(&place, 0);
     // SAFETY: a live map value.
     STATS_PLACES.get_ptr(key).map(|place| unsafe { *place })
 }
 
-/// A place that nobody has taken; see `dnsprobe_common::slots` for how.
+/// Tells which key an aggregate is for. The last word last: it has the port, without
+/// which nobody takes the others for a key.
 #[inline(always)]
-fn take_place() -> Option<u32> {
-    const TRIES: u32 = 4;
-    let next = STATS_NEXT.get_ptr_mut(0)?;
-    let mut tries = 0;
-    while tries < TRIES {
-        // SAFETY: live map values.
+fn publish(place: u32, key: &StatsKey) {
+    let Some(slot) = STATS.get_ptr_mut(place) else { return };
+    let words: *const u64 = (&raw const *key).cast();
+    let mut word = 0;
+    while word < size_of::<StatsKey>() / 8 {
+        // SAFETY: a live map value; both keys are that many words.
         unsafe {
-            let place = read_volatile(next) as u32;
-            add(next, 1);
-            let slot = STATS.get_ptr_mut(place)?;
-            let claims = &raw mut (*slot).claims;
-            add32(claims, 1);
-            if read_volatile(claims) == 1 {
-                return Some(place);
-            }
+            let stored = (&raw mut (*slot).key).cast::<u64>().add(word);
+            write_volatile(stored, *words.add(word));
         }
-        tries += 1;
+        word += 1;
     }
-    None
 }

@@ -168,8 +168,9 @@ impl Pipeline {
         since: Duration,
         identify: &mut dyn Identify,
     ) {
-        let kernel::Reading { stats, events_lost, in_flight_full, stats_full, tcp_unread, .. } =
-            reading;
+        let kernel::Reading {
+            aggregates, events_lost, in_flight_full, stats_full, tcp_unread, ..
+        } = reading;
         let missed_runs = reading.missed_runs;
         match &mut self.recorder {
             Some(recorder) => {
@@ -184,11 +185,11 @@ impl Pipeline {
                     ..record::Reading::default()
                 };
                 let sums = &mut self.stats;
-                recorder.reading(entry, stats, identify, |stats, identify| {
-                    sums.read(stats, identify);
+                recorder.reading(entry, aggregates, identify, |aggregates, identify| {
+                    sums.read(aggregates, identify);
                 });
             }
-            None => self.stats.read(stats, identify),
+            None => self.stats.read(aggregates, identify),
         }
         self.latest = Latest {
             time: Some(time),

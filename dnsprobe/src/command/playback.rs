@@ -18,7 +18,7 @@ use crate::{
 
 /// Readings that come this much early still end their interval: the recorder's
 /// clock ticked a little late each time.
-const EARLY: u32 = 10;
+pub(super) const EARLY: u32 = 10;
 /// Entries between two looks at how far it is.
 const PROGRESS_EVERY: u64 = 4_096;
 
@@ -175,7 +175,7 @@ impl Playback {
     fn read(&mut self, reading: &Reading) {
         let since = Duration::from_nanos(reading.since_ns);
         let counters = kernel::Reading {
-            stats: self.reader.stats(reading),
+            aggregates: self.reader.aggregates(reading),
             events_lost: reading.events_lost,
             in_flight_full: reading.in_flight_full,
             stats_full: reading.stats_full,

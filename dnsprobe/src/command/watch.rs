@@ -32,8 +32,9 @@ use crate::{
 /// How often unanswered queries are looked for.
 const SWEEP: Duration = Duration::from_millis(250);
 
-/// How often the counters are read for a recording only.
-const RECORD_EVERY: Duration = Duration::from_secs(1);
+/// How often the counters are read at least, also when nobody looks at them: a
+/// recording holds them, and idle aggregates make room for new ones only then.
+const READ_EVERY: Duration = Duration::from_secs(1);
 
 /// How long facts outlive the moment a query counts as lost.
 const FACT_GRACE: Duration = Duration::from_secs(5);
@@ -145,10 +146,14 @@ impl Watch {
     ) -> anyhow::Result<()> {
         let mut sweep = interval(SWEEP.min(options.traffic.lost_after));
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // A recording has readings also when nobody looks at them now.
-        let read_every = every.or(options.record.is_some().then_some(RECORD_EVERY));
-        let mut tick = interval(read_every.unwrap_or(Duration::from_secs(3600)));
+        let mut tick = interval(every.unwrap_or(READ_EVERY));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut read = Instant::now();
+        let mut window = read;
+        // Later ones would end the window in a replay.
+        let window_ends =
+            every.unwrap_or(READ_EVERY).mul_f64(1.0 - 1.0 / f64::from(playback::EARLY));
+        let not_after = window_ends.saturating_sub(2 * SWEEP);
         tick.tick().await;
         // Ten years stand for "until told to stop".
         let end = options.duration.unwrap_or(Duration::from_secs(10 * 365 * 86_400));
@@ -166,10 +171,17 @@ impl Watch {
                     self.drain();
                     self.sweep(options.traffic.lost_after, false);
                     self.pipeline.now(now_ns(), handler);
+                    if read.elapsed() > READ_EVERY + SWEEP && window.elapsed() < not_after {
+                        self.hand_over(handler)?;
+                        self.read(handler)?;
+                        read = Instant::now();
+                    }
                 }
-                _ = tick.tick(), if read_every.is_some() => {
+                _ = tick.tick() => {
                     self.hand_over(handler)?;
                     self.read(handler)?;
+                    read = Instant::now();
+                    window = read;
                     if every.is_some() {
                         let snapshot = self.pipeline.snapshot();
                         handler.snapshot(&snapshot, false)?;

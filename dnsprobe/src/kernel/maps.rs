@@ -3,7 +3,6 @@
 use std::{
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
-    sync::atomic::{Ordering, fence},
 };
 
 use aya::{
@@ -13,10 +12,16 @@ use aya::{
 use dnsprobe_common::{
     event::{Answer, Recent, Sent},
     flow::{QueryKey, Tuple},
-    stats::{AGGREGATES, Health, Stats, StatsKey, StatsSlot},
+    stats::{AGGREGATES, Health},
 };
 
-use super::{in_flight::InFlightTable, session::SessionError, shared::SharedArray};
+use super::{
+    aggregates::{Aggregates, KernelPlaces, PLENTY},
+    in_flight::InFlightTable,
+    session::SessionError,
+    shared::SharedArray,
+};
+use crate::stats::AggregateChanges;
 
 /// The maps of a loaded object.
 pub(crate) struct Maps {
@@ -25,8 +30,7 @@ pub(crate) struct Maps {
     pub(crate) sent: HashMap<MapData, QueryKey, Sent>,
     pub(crate) flows: HashMap<MapData, Tuple, Recent>,
     pub(crate) answered: HashMap<MapData, QueryKey, Answer>,
-    stats_places: HashMap<MapData, StatsKey, u32>,
-    stats: SharedArray<StatsSlot>,
+    aggregates: Aggregates,
     health: PerCpuArray<MapData, u64>,
 }
 
@@ -48,8 +52,11 @@ impl Maps {
             sent: HashMap::try_from(map(ebpf, "SENT")?)?,
             flows: HashMap::try_from(map(ebpf, "FLOWS")?)?,
             answered: HashMap::try_from(map(ebpf, "ANSWERED")?)?,
-            stats_places: HashMap::try_from(map(ebpf, "STATS_PLACES")?)?,
-            stats: SharedArray::of(map(ebpf, "STATS")?, "STATS", AGGREGATES as usize)?,
+            aggregates: Aggregates::new(
+                KernelPlaces::take(map(ebpf, "STATS_PLACES")?, map(ebpf, "STATS_FREE")?)?,
+                SharedArray::of(map(ebpf, "STATS")?, "STATS", AGGREGATES as usize)?,
+                PLENTY,
+            ),
             health: PerCpuArray::try_from(map(ebpf, "HEALTH")?)?,
         })
     }
@@ -60,31 +67,10 @@ impl Maps {
         Ok(Array::try_from(map(ebpf, ".bss")?)?)
     }
 
-    /// Every aggregate so that no answer is in it whose query is not: the programs
-    /// count on meanwhile, so answers are taken first and queries afterwards.
-    ///
-    /// # Errors
-    /// When there is no room for their memory in this process.
-    pub(crate) fn aggregates(&self) -> io::Result<Vec<(StatsKey, Box<Stats>)>> {
-        let places = self.stats_places.iter().filter_map(Result::ok);
-        places
-            .filter_map(|(key, place)| Some(self.aggregate(place).transpose()?.map(|it| (key, it))))
-            .collect()
-    }
-
-    fn aggregate(&self, place: u32) -> io::Result<Option<Box<Stats>>> {
-        let Some(slot) = self.stats.get(place as usize)? else { return Ok(None) };
-        let mut stats = Box::<Stats>::new_uninit();
-        // SAFETY: `slot` is in the mapping and its counters are plain numbers, of
-        // which any bits are valid; copied once, because there are thousands. The
-        // queries are read after everything else.
-        unsafe {
-            let shared = &raw const (*slot).stats;
-            shared.copy_to_nonoverlapping(stats.as_mut_ptr(), 1);
-            fence(Ordering::Acquire);
-            (*stats.as_mut_ptr()).queries = (&raw const (*shared).queries).read_volatile();
-            Ok(Some(stats.assume_init()))
-        }
+    /// What changed in the aggregates, see [`Aggregates::read`].
+    pub(crate) fn aggregates(&mut self, now_ns: u64) -> io::Result<AggregateChanges> {
+        let Self { aggregates, in_flight, .. } = self;
+        aggregates.read(now_ns, || in_flight.entries().map(|(_, query)| query.stats).collect())
     }
 
     /// A health counter over all processors.

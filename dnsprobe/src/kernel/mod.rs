@@ -2,6 +2,7 @@
 //! can be hooked, the hooks in force, and their data as
 //! [`crate::engine::Observation`]s. Knows nothing of pods or verdicts.
 
+mod aggregates;
 mod at_server;
 mod attach;
 mod bpf;
@@ -13,6 +14,7 @@ mod counters;
 mod decode;
 mod devices;
 mod dropped;
+mod grace_period;
 mod in_flight;
 mod ipvs;
 mod layout;

@@ -17,7 +17,7 @@ use dnsprobe_common::{
     config::{Config, MAX_PORTS},
     event::Sent,
     flow::{InFlight, QueryKey, Role as End, Transport, state},
-    stats::{Health, Stats, StatsKey},
+    stats::Health,
 };
 use tokio::io::unix::AsyncFd;
 
@@ -48,6 +48,7 @@ use super::{
 use crate::{
     capture::Packet,
     engine::{FactKind, Observation, QuerySeen, Unanswered},
+    stats::AggregateChanges,
     time::Clock,
 };
 
@@ -132,8 +133,8 @@ impl SessionError {
 
 /// Everything the counters said at one moment.
 pub struct Reading {
-    /// Aggregates since the start, per pod, server and role.
-    pub stats: Vec<(StatsKey, Box<Stats>)>,
+    /// Aggregates per pod, server and role.
+    pub aggregates: AggregateChanges,
     /// Events lost to a full ring buffer.
     pub events_lost: u64,
     /// Queries not followed because the in-flight map was full.
@@ -479,15 +480,15 @@ impl Session {
         self.maps.get_ref().health(Health::EventsLost)
     }
 
-    /// Reads every counter.
+    /// Reads every counter; of the aggregates, what changed since the last time.
     ///
     /// # Errors
     /// When this process gets no memory for them.
     pub fn read(&mut self) -> io::Result<Reading> {
         let (programs, missed_runs) = self.programs();
-        let maps = self.maps.get_ref();
+        let maps = self.maps.get_mut();
         Ok(Reading {
-            stats: maps.aggregates()?,
+            aggregates: maps.aggregates(now_ns())?,
             events_lost: maps.health(Health::EventsLost),
             in_flight_full: maps.health(Health::InFlightFull),
             stats_full: maps.health(Health::StatsFull),

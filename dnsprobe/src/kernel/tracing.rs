@@ -153,6 +153,10 @@ fn prepare(
     let mut parsed = aya_obj::Object::parse(object.bytes()).map_err(broken)?;
     let text = parsed.functions.keys().map(|(section, _)| *section).collect();
     let maps = std::mem::take(&mut parsed.maps);
+    // A program would get another map for one that is missing.
+    if !maps.keys().all(|name| made.contains_key(&**name)) {
+        return Err(SessionError::Object("maps"));
+    }
     let known = maps.iter().filter_map(|(name, map)| Some((&**name, *made.get(&**name)?, map)));
     parsed.relocate_maps(known, &text).map_err(|_| SessionError::Object("maps"))?;
     parsed.relocate_calls(&text).map_err(|_| SessionError::Object("functions"))?;
@@ -217,7 +221,8 @@ fn data(map: &Map) -> Option<&MapData> {
         | Map::PerCpuHashMap(data)
         | Map::PerfEventArray(data)
         | Map::ProgramArray(data)
-        | Map::RingBuf(data) => Some(data),
+        | Map::RingBuf(data)
+        | Map::Stack(data) => Some(data),
         _ => None,
     }
 }
@@ -279,6 +284,11 @@ mod tests {
 
     #[test]
     fn a_map_that_was_not_made_is_an_error() {
-        assert!(programs(&[]).is_err());
+        let maps = every_map();
+        let maps: Vec<_> = maps.iter().map(String::as_str).collect();
+        for missing in 0..maps.len() {
+            let made: Vec<_> = maps.iter().copied().filter(|map| *map != maps[missing]).collect();
+            assert!(programs(&made).is_err());
+        }
     }
 }

@@ -10,6 +10,8 @@ use dnsprobe_common::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::stats::AggregateChanges;
+
 /// One aggregate's change since it was last written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Delta {
@@ -51,87 +53,56 @@ pub struct Changes {
     anew: bool,
     /// In the order in which the kernel was read.
     changed: Vec<Delta>,
-    /// Those that this reading did not have.
-    absent: Vec<Key>,
+    /// Those that are no more.
+    given_back: Vec<Key>,
 }
 
 /// Every aggregate as it stood. The writer and the reader each keep one, and
 /// change it alike.
 #[derive(Debug, Default)]
-pub(super) struct Aggregates {
-    /// In the order in which they were first seen.
-    known: Vec<(StatsKey, Box<Stats>)>,
-    places: HashMap<StatsKey, usize>,
-}
+pub(super) struct Aggregates(HashMap<StatsKey, Box<Stats>>);
 
-/// Aggregates kept; when more come, all are forgotten and told anew.
+/// Aggregates that a file may make the reader keep: more than there are at once.
 const MAX_KNOWN: usize = 16_384;
 
 impl Aggregates {
-    /// What changed since the reading before. `anew`: tell all of them as they
-    /// are, because what was told may not have arrived.
-    pub(super) fn changes(&mut self, reading: &[(StatsKey, Box<Stats>)], anew: bool) -> Changes {
-        let anew = anew || self.known.len() + reading.len() > MAX_KNOWN;
-        if anew {
-            *self = Self::default();
-        }
-        let mut seen = vec![false; self.known.len()];
+    /// What changed. `anew`: tell all of them as they are, because what was told may
+    /// not have arrived.
+    pub(super) fn changes(&mut self, reading: &AggregateChanges, anew: bool) -> Changes {
         let mut changed = Vec::new();
-        for (key, now) in reading {
-            match self.places.get(key) {
-                Some(&place) => {
-                    if let Some(seen) = seen.get_mut(place) {
-                        *seen = true;
-                    }
-                    let before = &mut self.known[place].1;
-                    if before != now {
-                        // Fewer: the aggregate was started anew in the kernel.
-                        let whole = now.queries < before.queries;
-                        changed.push(Delta::between(key, (!whole).then_some(&**before), now));
-                        before.clone_from(now);
-                    }
-                }
-                None => {
-                    changed.push(Delta::between(key, None, now));
-                    self.add(*key, now.clone());
-                }
+        for (key, now) in &reading.changed {
+            let before = self.0.insert(*key, now.clone());
+            if before.as_ref() != Some(now) && !anew {
+                changed.push(Delta::between(key, before.as_deref(), now));
             }
         }
-        let unseen = self.known.iter().zip(&seen).filter(|(_, seen)| !**seen);
-        let absent = unseen.map(|((key, _), _)| Key::of(key)).collect();
-        Changes { anew, changed, absent }
+        if anew {
+            changed.extend(self.0.iter().map(|(key, now)| Delta::between(key, None, now)));
+        }
+        let given_back = &reading.given_back;
+        given_back.iter().for_each(|key| drop(self.0.remove(key)));
+        Changes { anew, changed, given_back: given_back.iter().map(Key::of).collect() }
     }
 
-    /// The whole reading again: the changed ones first and in their order.
-    pub(super) fn apply(&mut self, changes: &Changes) -> Vec<(StatsKey, Box<Stats>)> {
+    /// The reading again.
+    pub(super) fn apply(&mut self, changes: &Changes) -> AggregateChanges {
+        let mut old = HashMap::new();
         // The second: no writer sends more, but a file may hold anything.
-        if changes.anew || self.known.len() + changes.changed.len() > 2 * MAX_KNOWN {
-            *self = Self::default();
+        if changes.anew || self.0.len() + changes.changed.len() > MAX_KNOWN {
+            old = std::mem::take(&mut self.0);
         }
-        let mut order = Vec::new();
+        let mut changed = Vec::new();
         for delta in &changes.changed {
             let key = delta.key.stats_key();
-            let known = self.places.get(&key).copied();
-            let place = known.unwrap_or_else(|| self.add(key, Box::new(EMPTY)));
-            delta.apply(&mut self.known[place].1);
-            order.push(place);
+            old.remove(&key);
+            let stats = self.0.entry(key).or_insert_with(|| Box::new(EMPTY));
+            delta.apply(stats);
+            changed.push((key, stats.clone()));
         }
-        let mut left_out = vec![false; self.known.len()];
-        let absent =
-            changes.absent.iter().filter_map(|key| self.places.get(&key.stats_key()).copied());
-        for place in absent.chain(order.iter().copied()) {
-            if let Some(left_out) = left_out.get_mut(place) {
-                *left_out = true;
-            }
-        }
-        let rest = (0..self.known.len()).filter(|place| !left_out[*place]);
-        order.iter().copied().chain(rest).map(|place| self.known[place].clone()).collect()
-    }
-
-    fn add(&mut self, key: StatsKey, stats: Box<Stats>) -> usize {
-        self.places.insert(key, self.known.len());
-        self.known.push((key, stats));
-        self.known.len() - 1
+        let given_back = changes.given_back.iter().map(Key::stats_key);
+        let given_back: Vec<_> = given_back.chain(old.into_keys()).collect();
+        given_back.iter().for_each(|key| drop(self.0.remove(key)));
+        AggregateChanges { changed, given_back }
     }
 }
 
@@ -278,33 +249,63 @@ mod tests {
         assert_eq!(Key::of(&key(3)).stats_key(), key(3));
     }
 
+    fn changed(changed: &[(StatsKey, Box<Stats>)]) -> AggregateChanges {
+        AggregateChanges { changed: changed.to_vec(), given_back: Vec::new() }
+    }
+
     #[test]
-    fn an_aggregate_that_did_not_change_is_not_written_and_yet_there() {
+    fn an_aggregate_that_did_not_change_is_not_written() {
         let (mut writer, mut reader) = (Aggregates::default(), Aggregates::default());
-        let first = vec![(key(1), stats(4, 0)), (key(2), stats(6, 1))];
+        let first = changed(&[(key(1), stats(4, 0)), (key(2), stats(6, 1))]);
         assert_eq!(reader.apply(&writer.changes(&first, false)), first);
-        let second = vec![(key(1), stats(4, 0)), (key(2), stats(9, 2))];
+        let second = changed(&[(key(1), stats(4, 0)), (key(2), stats(9, 2))]);
         let changes = writer.changes(&second, false);
-        assert_eq!((changes.changed.len(), changes.absent.len()), (1, 0));
-        assert_eq!(reader.apply(&changes), [second[1].clone(), second[0].clone()]);
+        assert_eq!((changes.changed.len(), changes.given_back.len()), (1, 0));
+        assert_eq!(reader.apply(&changes).changed, second.changed[1..]);
     }
 
     #[test]
     fn a_reader_that_starts_late_counts_from_there() {
         let mut writer = Aggregates::default();
-        writer.changes(&[(key(1), stats(4, 0))], false);
-        let changes = writer.changes(&[(key(1), stats(6, 0))], false);
-        assert_eq!(Aggregates::default().apply(&changes)[0].1.queries, 2);
+        writer.changes(&changed(&[(key(1), stats(4, 0))]), false);
+        let changes = writer.changes(&changed(&[(key(1), stats(6, 0))]), false);
+        assert_eq!(Aggregates::default().apply(&changes).changed[0].1.queries, 2);
     }
 
     #[test]
     fn after_a_gap_everything_is_told_as_it_is() {
         let (mut writer, mut reader) = (Aggregates::default(), Aggregates::default());
-        reader.apply(&writer.changes(&[(key(1), stats(4, 0)), (key(2), stats(1, 1))], false));
+        let first = changed(&[(key(1), stats(4, 0)), (key(2), stats(1, 1)), (key(3), stats(2, 1))]);
+        reader.apply(&writer.changes(&first, false));
         // This one is lost on the way.
-        writer.changes(&[(key(1), stats(5, 0))], false);
-        let third = vec![(key(1), stats(8, 0))];
-        assert_eq!(reader.apply(&writer.changes(&third, true)), third);
+        let lost =
+            AggregateChanges { given_back: vec![key(2)], ..changed(&[(key(1), stats(5, 0))]) };
+        writer.changes(&lost, false);
+        let mut third = reader.apply(&writer.changes(&changed(&[(key(1), stats(8, 0))]), true));
+        third.changed.sort_by_key(|(key, _)| key.cgroup);
+        assert_eq!(third.changed, [(key(1), stats(8, 0)), (key(3), stats(2, 1))]);
+        assert_eq!(third.given_back, [key(2)]);
+    }
+
+    #[test]
+    fn a_key_that_comes_back_begins_at_nothing() {
+        let (mut writer, mut reader) = (Aggregates::default(), Aggregates::default());
+        reader.apply(&writer.changes(&changed(&[(key(1), stats(4, 0))]), false));
+        let gone = AggregateChanges { given_back: vec![key(1)], ..AggregateChanges::default() };
+        assert_eq!(reader.apply(&writer.changes(&gone, false)), gone);
+        let again = changed(&[(key(1), stats(9, 0))]);
+        assert_eq!(reader.apply(&writer.changes(&again, false)), again);
+    }
+
+    #[test]
+    fn a_file_cannot_make_the_reader_keep_any_number() {
+        let mut reader = Aggregates::default();
+        for number in 0..MAX_KNOWN as u64 + 9 {
+            reader.apply(
+                &Aggregates::default().changes(&changed(&[(key(number), stats(1, 0))]), false),
+            );
+        }
+        assert_eq!(reader.0.len(), 9);
     }
 
     proptest! {
@@ -319,10 +320,12 @@ mod tests {
                     .into_iter()
                     .map(|(cgroup, (queries, bucket))| (key(cgroup), stats(queries, bucket)))
                     .collect();
-                let mut again = reader.apply(&writer.changes(&reading, false));
-                again.sort_by_key(|(key, _)| key.cgroup);
-                prop_assert_eq!(again, reading);
+                reader.apply(&writer.changes(&changed(&reading), false));
+                for (key, stats) in &reading {
+                    prop_assert_eq!(reader.0.get(key), Some(stats));
+                }
             }
+            prop_assert_eq!(reader.0, writer.0);
         }
     }
 }

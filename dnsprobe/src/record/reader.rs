@@ -9,14 +9,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dnsprobe_common::stats::{Stats, StatsKey};
-
 use super::{
     Entry, FORMAT, Header, Reading,
     block::{self, BlockHeader, FILE_HEADER_BYTES, FILE_MAGIC, HEADER_BYTES, MAGIC},
     deltas::Aggregates,
     parts,
 };
+use crate::stats::AggregateChanges;
 
 /// Damaged places after which the rest of a part is not looked at: each may
 /// cost a block's reading.
@@ -162,9 +161,9 @@ impl Reader {
         (self.done_bytes + self.part.at, self.bytes)
     }
 
-    /// Every aggregate as the kernel had it at a reading. To be called once
-    /// for each reading, in order.
-    pub fn stats(&mut self, reading: &Reading) -> Vec<(StatsKey, Box<Stats>)> {
+    /// The aggregates that changed with a reading. To be called once for each reading,
+    /// in order.
+    pub fn aggregates(&mut self, reading: &Reading) -> AggregateChanges {
         self.aggregates.apply(&reading.changes)
     }
 

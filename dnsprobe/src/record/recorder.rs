@@ -14,8 +14,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dnsprobe_common::stats::{Stats, StatsKey};
-
 use super::{
     Entry, Gap, Header, Limits, NodeFile, Reading, RecordError, block,
     deltas::Aggregates,
@@ -27,6 +25,7 @@ use super::{
 use crate::{
     engine::Observation,
     identity::{Identify, Owner, OwnerKey, Remote, RemoteAddress},
+    stats::AggregateChanges,
 };
 
 /// A block is written when it has this many bytes, before compression.
@@ -156,15 +155,15 @@ impl Recorder {
     pub fn reading<R>(
         &mut self,
         reading: Reading,
-        stats: Vec<(StatsKey, Box<Stats>)>,
+        aggregates: AggregateChanges,
         identify: &mut dyn Identify,
-        work: impl FnOnce(Vec<(StatsKey, Box<Stats>)>, &mut dyn Identify) -> R,
+        work: impl FnOnce(AggregateChanges, &mut dyn Identify) -> R,
     ) -> R {
         // Before the changes are made out: a gap may have to be told first.
         self.begin_entry();
         let anew = std::mem::take(&mut self.tell_anew);
-        let reading = Reading { changes: self.aggregates.changes(&stats, anew), ..reading };
-        self.witnessed(READING, &cbor(&reading), identify, |identify| work(stats, identify))
+        let reading = Reading { changes: self.aggregates.changes(&aggregates, anew), ..reading };
+        self.witnessed(READING, &cbor(&reading), identify, |identify| work(aggregates, identify))
     }
 
     fn witnessed<R>(

@@ -1,6 +1,7 @@
 //! How much: per-pod and per-server counts and latencies, in the window since
 //! the last snapshot and since the start.
 
+mod aggregates;
 mod buckets;
 mod completeness;
 mod latency;
@@ -9,10 +10,11 @@ mod role;
 mod snapshot;
 mod tally;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use aggregates::AggregateChanges;
 pub use buckets::{BOUNDS_SECONDS, Buckets};
 pub use completeness::{Completeness, Missing};
 pub use latency::{BAND_NAMES, BANDS, LatencySummary, band, shade};

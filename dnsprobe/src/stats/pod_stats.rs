@@ -13,7 +13,7 @@ use dnsprobe_common::{
 };
 
 use super::{
-    Completeness, PodCounts, ServerCounts, Snapshot,
+    AggregateChanges, Completeness, PodCounts, ServerCounts, Snapshot,
     tally::{Growth, Tally},
 };
 use crate::{
@@ -25,13 +25,12 @@ use crate::{
 /// Owners and roles kept at once. Beyond it one idle for long makes room, or
 /// the new one is counted as unattributed.
 const OWNERS: usize = 2_048;
-/// Without traffic for this long, and for a whole window, an owner may make room.
-const IDLE: Duration = Duration::from_secs(60);
+/// Without traffic for this long, and for a whole window, an owner may make room. So a
+/// hundred new owners a second find room, and what they did is seen by whoever looks
+/// as often as this.
+const IDLE: Duration = Duration::from_secs(20);
 /// Servers told apart per owner and role; the rest counts for the owner only.
 const SERVERS: usize = 16;
-/// Readings an aggregate may be absent from before it is taken for deleted. A
-/// reading that races with changes of the kernel's map may miss one.
-const ABSENT_READINGS: u64 = 8;
 
 /// The running sums of every owner.
 #[derive(Debug)]
@@ -39,9 +38,8 @@ pub struct PodStats {
     /// See [`OWNERS`].
     owners: usize,
     rows: HashMap<(Arc<Owner>, Role), Row>,
-    /// The last reading of each kernel aggregate and its number.
-    readings: HashMap<StatsKey, (u64, Box<Stats>)>,
-    reading: u64,
+    /// The last reading of each kernel aggregate.
+    readings: HashMap<StatsKey, Box<Stats>>,
     /// When the last window ended, since the start.
     since: Duration,
 }
@@ -73,40 +71,27 @@ impl PodStats {
 
     /// Empty sums that keep this many owners and roles at once.
     pub(super) fn with_owners(owners: usize) -> Self {
-        Self {
-            owners,
-            rows: HashMap::new(),
-            readings: HashMap::new(),
-            reading: 0,
-            since: Duration::ZERO,
-        }
+        Self { owners, rows: HashMap::new(), readings: HashMap::new(), since: Duration::ZERO }
     }
 
-    /// Adds what happened since the previous reading of the kernel's map, of
-    /// which this is a whole one.
+    /// Adds what happened since the previous reading of the kernel's aggregates.
     ///
-    /// An aggregate whose queries went back was evicted and started anew in
-    /// the kernel: all it counts now is new.
-    pub fn read(&mut self, readings: Vec<(StatsKey, Box<Stats>)>, identify: &mut dyn Identify) {
-        self.reading += 1;
-        for (key, now) in readings {
+    /// One whose queries went back was started anew in the kernel (in recordings of
+    /// earlier versions, which do not tell otherwise): all it counts now is new.
+    pub fn read(&mut self, changes: AggregateChanges, identify: &mut dyn Identify) {
+        for (key, now) in changes.changed {
             let tgid = now.tgid;
             let growth = match self.readings.entry(key) {
                 Entry::Occupied(mut known) => {
-                    let (reading, before) = known.get_mut();
-                    *reading = self.reading;
                     // An idle aggregate asks nobody and keeps no owner alive.
-                    if *before == now {
+                    if *known.get() == now {
                         continue;
                     }
-                    let before = std::mem::replace(before, now);
-                    let before = (before.queries <= known.get().1.queries).then_some(before);
-                    Growth::between(&known.get().1, before.as_deref())
+                    let before = known.insert(now);
+                    let before = (before.queries <= known.get().queries).then_some(before);
+                    Growth::between(known.get(), before.as_deref())
                 }
-                Entry::Vacant(new) => {
-                    let (_, now) = new.insert((self.reading, now));
-                    Growth::between(now, None)
-                }
+                Entry::Vacant(new) => Growth::between(new.insert(now), None),
             };
             let owner = identify.owner(OwnerKey {
                 cgroup: key.cgroup,
@@ -126,8 +111,9 @@ impl PodStats {
                 }
             }
         }
-        let oldest = self.reading.saturating_sub(ABSENT_READINGS);
-        self.readings.retain(|_, (reading, _)| *reading >= oldest);
+        for key in &changes.given_back {
+            self.readings.remove(key);
+        }
     }
 
     /// Counts a lost query. Here as below, `server` is the address that was

@@ -13,7 +13,7 @@ use dnsprobe_common::{
 use proptest::prelude::*;
 
 use super::{
-    Completeness, PodStats, Snapshot,
+    AggregateChanges, Completeness, PodStats, Snapshot,
     testing::{EMPTY_STATS, stats},
 };
 use crate::{
@@ -79,8 +79,9 @@ fn snapshot_after(seconds: u64, stats: &mut PodStats) -> Snapshot {
     stats.snapshot(time, Duration::from_secs(1), since, Completeness::default())
 }
 
-fn boxed(readings: &[(StatsKey, Stats)]) -> Vec<(StatsKey, Box<Stats>)> {
-    readings.iter().map(|(key, stats)| (*key, Box::new(*stats))).collect()
+fn boxed(readings: &[(StatsKey, Stats)]) -> AggregateChanges {
+    let changed = readings.iter().map(|(key, stats)| (*key, Box::new(*stats))).collect();
+    AggregateChanges { changed, given_back: Vec::new() }
 }
 
 #[test]
@@ -138,12 +139,26 @@ fn an_aggregate_that_started_anew_counts_whole_and_keeps_what_it_had() {
 }
 
 #[test]
-fn an_aggregate_missed_by_one_reading_is_not_counted_twice() {
+fn an_aggregate_that_readings_do_not_name_is_as_it_was() {
     let mut sums = PodStats::new();
     sums.read(boxed(&[(key(1, 10), stats(10, 10))]), &mut ByCgroup);
-    sums.read(boxed(&[]), &mut ByCgroup);
+    for _ in 0..20 {
+        sums.read(boxed(&[]), &mut ByCgroup);
+    }
     sums.read(boxed(&[(key(1, 10), stats(11, 11))]), &mut ByCgroup);
     assert_eq!(snapshot(&mut sums).pods[0].total.queries, 11);
+}
+
+#[test]
+fn an_aggregate_given_back_begins_at_nothing_and_its_owner_keeps_what_it_had() {
+    let mut sums = PodStats::new();
+    sums.read(boxed(&[(key(1, 10), stats(10, 10))]), &mut ByCgroup);
+    let given_back = vec![key(1, 10)];
+    sums.read(AggregateChanges { given_back, ..Default::default() }, &mut ByCgroup);
+    sums.read(boxed(&[(key(1, 10), stats(11, 11))]), &mut ByCgroup);
+    let pod = &snapshot(&mut sums).pods[0];
+    assert_eq!((pod.total.queries, pod.total.unaccounted()), (21, 0));
+    assert_eq!(pod.total.latency_seconds.unwrap().count, 21);
 }
 
 #[test]
@@ -205,10 +220,10 @@ fn owners_beyond_the_cap_are_counted_as_unattributed() {
     let full = snapshot(&mut sums);
     assert_eq!(full.pods.iter().map(|pod| pod.total.queries).sum::<u64>(), 30);
     assert_eq!(full.completeness.unattributed_queries, 10);
-    snapshot_after(60, &mut sums);
+    snapshot_after(20, &mut sums);
     sums.add_query(&pod(50), Role::Client, server(10));
-    let minute = snapshot_after(61, &mut sums);
-    assert_eq!(minute.completeness.unattributed_queries, 11);
+    let soon = snapshot_after(21, &mut sums);
+    assert_eq!(soon.completeness.unattributed_queries, 11);
     sums.add_query(&pod(50), Role::Client, server(10));
     assert!(snapshot(&mut sums).pods.iter().any(|row| row.owner == pod(50)));
 }

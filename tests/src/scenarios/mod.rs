@@ -55,6 +55,7 @@ mod send_failed;
 mod serve;
 mod serve_hostile;
 mod serve_left_alone;
+mod serve_many_pods;
 mod serve_overload;
 mod serve_planned_anew;
 mod server_silent;
@@ -275,6 +276,7 @@ pub const ALL: &[Scenario] = &[
     serve::SCENARIO,
     serve_hostile::SCENARIO,
     serve_left_alone::SCENARIO,
+    serve_many_pods::SCENARIO,
     serve_overload::SCENARIO,
     serve_planned_anew::SCENARIO,
 ];
