@@ -55,12 +55,27 @@ impl Prometheus {
 
     /// What a query yields now; 0 when nothing.
     pub fn query(&self, query: &str) -> Result<f64> {
+        let answer = self.answer(query)?;
+        let value = answer["data"]["result"][0]["value"][1].as_str();
+        value.map_or(Ok(0.0), |value| Ok(value.parse()?))
+    }
+
+    /// Every number that a query yields now.
+    pub fn numbers(&self, query: &str) -> Result<Vec<f64>> {
+        let answer = self.answer(query)?;
+        let series = answer["data"]["result"].as_array().context("no result")?;
+        let values = series.iter().filter_map(|series| series["value"][1].as_str());
+        let mut numbers = values.map(str::parse).collect::<Result<Vec<f64>, _>>()?;
+        numbers.retain(|number| !number.is_nan());
+        Ok(numbers)
+    }
+
+    fn answer(&self, query: &str) -> Result<Value> {
         let query: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
         let answer = get(self.port, &format!("/api/v1/query?query={query}"))?;
         let answer: Value = serde_json::from_slice(&answer)?;
         ensure!(answer["status"] == "success", "prometheus: {answer}");
-        let value = answer["data"]["result"][0]["value"][1].as_str();
-        value.map_or(Ok(0.0), |value| Ok(value.parse()?))
+        Ok(answer)
     }
 
     /// Wait until it has scraped what happened up to now: a scrape that began after

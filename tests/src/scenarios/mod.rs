@@ -18,6 +18,7 @@ mod conntrack_dying;
 mod conntrack_table_full;
 mod coredns_log;
 mod cpu_backlog_full;
+mod dashboards;
 mod evidence;
 mod fault_in_window;
 mod fault_under_load;
@@ -273,6 +274,7 @@ pub const ALL: &[Scenario] = &[
     query_dead_backend::SCENARIO,
     query_service_policy::SCENARIO,
     confined::SCENARIO,
+    dashboards::SCENARIO,
     serve::SCENARIO,
     serve_hostile::SCENARIO,
     serve_left_alone::SCENARIO,

@@ -8,9 +8,11 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::stage::{LOST_AFTER, Stage};
+use super::capture::complaints;
+use super::stage::{LOST_AFTER, Stage, same};
 use super::{Kernels, Outcome, Scenario};
 use crate::client::query::Args;
+use crate::lab::capture::{Packet, dissect};
 use crate::lab::cast::{CART, COREDNS_0, COREDNS_1, DNS, IPVS_CLIENT, IPVS_DNS, VICTIM};
 use crate::lab::firewall::{Balance, Rules};
 use crate::lab::ipvs;
@@ -55,7 +57,8 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     for process in [ticket, report] {
         process.finish_with(AMPLE, &[1])?;
     }
-    let told = ticket_problems(&place)?;
+    let mut told = ticket_problems(&place)?;
+    told.extend(packet_problems(&dissect(&place.join("ticket/packets.pcapng"))?));
     let shown = report_problems(&page)?;
     fs::remove_dir_all(&directory)?;
     Ok(Outcome::default().checked("the ticket", told).checked("the report", shown))
@@ -127,6 +130,27 @@ fn ticket_problems(place: &Path) -> Result<Vec<String>> {
             .push("the kernel's options are there and said to be missing, or neither".to_owned());
     }
     Ok(problems)
+}
+
+/// Each query that the rule dropped is there where it was sent and where it was
+/// dropped, and what was around it is not malformed.
+fn packet_problems(packets: &[Packet]) -> Vec<String> {
+    let mut problems = complaints(packets);
+    let lost = |direction: &str| {
+        let said = |packet: &&Packet, fact: &str, text: &str| {
+            packet.said(fact).is_some_and(|said| said.starts_with(text))
+        };
+        let of_victim = packets.iter().filter(|packet| {
+            said(packet, "verdict", "lost, policy-drop")
+                && said(packet, "owner", &VICTIM.label())
+                && said(packet, "direction", direction)
+        });
+        of_victim.count() as u64
+    };
+    for direction in ["query, sent by the client", "query, dropped"] {
+        problems.extend(same(direction, lost(direction), DROPPED.into()));
+    }
+    problems
 }
 
 fn report_problems(page: &Path) -> Result<Vec<String>> {
