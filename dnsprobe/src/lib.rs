@@ -15,6 +15,7 @@ pub mod identity;
 pub mod kernel;
 pub mod messages;
 pub mod metrics;
+pub mod otlp;
 pub mod output;
 pub mod query;
 pub mod record;

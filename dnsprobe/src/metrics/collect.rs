@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     family::{Family, Label},
-    own::{self, OwnCost, Plans, Reloads, Shedding},
+    own::{self, OwnCost, Plans, Pushes, Reloads, Shedding},
     owners::{Limits, Owners, Sums},
     page::{Format, Page},
 };
@@ -34,6 +34,8 @@ pub struct Scrape<'a> {
     pub reloads: Reloads,
     /// How often hooks were planned.
     pub plans: Plans,
+    /// What was sent to a collector, where there is one.
+    pub pushes: Option<Pushes>,
     /// What each kernel program cost, where the kernel keeps that.
     pub programs: &'a [ProgramCost],
     /// What is left out.
@@ -47,7 +49,7 @@ pub struct Scrape<'a> {
 pub fn collect(scrape: &Scrape<'_>, owners: &mut Owners, format: Format) -> String {
     let mut page = Page::new(format);
     let rows = owners.sort(&scrape.snapshot.pods, scrape.limits);
-    of_owners(&mut page, &rows, owners);
+    of_owners(&mut page, &owners.with_the_rest(&rows));
     if scrape.servers {
         of_servers(&mut page, &rows);
     }
@@ -57,13 +59,13 @@ pub fn collect(scrape: &Scrape<'_>, owners: &mut Owners, format: Format) -> Stri
     page.finish()
 }
 
-/// The labels of an owner.
-struct Labels {
-    kind: &'static str,
-    namespace: String,
-    pod: String,
-    unit: String,
-    role: Role,
+/// The labels of an owner; empty where they do not apply.
+pub(crate) struct Labels {
+    pub(crate) kind: &'static str,
+    pub(crate) namespace: String,
+    pub(crate) pod: String,
+    pub(crate) unit: String,
+    pub(crate) role: Role,
 }
 
 impl Labels {
@@ -104,28 +106,40 @@ impl Labels {
     }
 }
 
-fn of_owners(page: &mut Page, rows: &[&PodCounts], owners: &Owners) {
-    let mut sums: Vec<(Labels, Sums)> =
-        rows.iter().map(|row| (Labels::of(row), Sums::of(row))).collect();
-    for role in [Role::Client, Role::Server] {
-        let rest = owners.rest(role);
-        if rest.queries > 0 {
-            sums.push((Labels::of_rest(role), rest.clone()));
-        }
+impl Owners {
+    /// Takes in a reading: the sums of all that have series of their own, and of the
+    /// others together.
+    pub(crate) fn sums(&mut self, rows: &[PodCounts], limits: &Limits) -> Vec<(Labels, Sums)> {
+        let rows = self.sort(rows, limits);
+        self.with_the_rest(&rows)
     }
+
+    fn with_the_rest(&self, rows: &[&PodCounts]) -> Vec<(Labels, Sums)> {
+        let mut sums: Vec<_> = rows.iter().map(|row| (Labels::of(row), Sums::of(row))).collect();
+        for role in [Role::Client, Role::Server] {
+            let rest = self.rest(role);
+            if rest.queries > 0 {
+                sums.push((Labels::of_rest(role), rest.clone()));
+            }
+        }
+        sums
+    }
+}
+
+fn of_owners(page: &mut Page, sums: &[(Labels, Sums)]) {
     let mut each = |family, value: &dyn Fn(&Sums) -> u64| {
-        for (labels, sums) in &sums {
+        for (labels, sums) in sums {
             page.add(family, &labels.with(None), value(sums) as f64);
         }
     };
     each(Family::Queries, &|sums| sums.queries);
-    for (labels, sums) in &sums {
+    for (labels, sums) in sums {
         for (rcode, count) in &sums.rcodes {
             page.add(Family::Answers, &labels.with(Some((Label::Rcode, rcode))), *count as f64);
         }
     }
     let mut by_cause = |family, counts: &dyn Fn(&Sums) -> Vec<(&'static str, u64)>| {
-        for (labels, sums) in &sums {
+        for (labels, sums) in sums {
             for (cause, count) in counts(sums) {
                 page.add(family, &labels.with(Some((Label::Cause, cause))), count as f64);
             }
@@ -138,16 +152,16 @@ fn of_owners(page: &mut Page, rows: &[&PodCounts], owners: &Owners) {
         sums.near_misses.iter().map(|(cause, count)| (cause.as_str(), *count)).collect()
     });
     let mut each = |family, value: &dyn Fn(&Sums) -> u64| {
-        for (labels, sums) in &sums {
+        for (labels, sums) in sums {
             page.add(family, &labels.with(None), value(sums) as f64);
         }
     };
     each(Family::NotFollowed, &|sums| sums.not_followed);
     each(Family::InFlight, &|sums| sums.in_flight);
-    for (labels, sums) in &sums {
+    for (labels, sums) in sums {
         page.add_histogram(Family::Latency, &labels.with(None), &sums.latency);
     }
-    for (labels, sums) in &sums {
+    for (labels, sums) in sums {
         page.add_histogram(Family::ReadDelay, &labels.with(None), &sums.read_delay);
     }
 }
@@ -267,6 +281,7 @@ mod tests {
             servers,
             verdicts_not_printed: 0,
             reloads: Reloads::default(),
+            pushes: Some(Pushes::default()),
             plans: Plans { attached: 2, refused: 0 },
             programs: &[ProgramCost { program: "send".into(), runs: 3, time_ns: 1_500 }],
             shedding: &Shedding { shed: vec![Shed::Lines], ..Shedding::default() },

@@ -159,6 +159,10 @@ pub enum Family {
     CpuUse,
     /// Share that may be.
     CpuLimit,
+    /// How often a collector was sent to.
+    OtlpPushes,
+    /// Verdicts that it did not get.
+    OtlpVerdictsDropped,
     /// How often settings were read again.
     ConfigReloads,
     /// Whether that went well the last time.
@@ -184,7 +188,7 @@ const OWNER: &[Label] = &[OwnerKind, Namespace, Pod, Unit, Role];
 
 impl Family {
     /// Every metric, in the order they are written.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 43] = [
         Self::Queries,
         Self::Answers,
         Self::LostQueries,
@@ -219,6 +223,8 @@ impl Family {
         Self::Sheddings,
         Self::CpuUse,
         Self::CpuLimit,
+        Self::OtlpPushes,
+        Self::OtlpVerdictsDropped,
         Self::ConfigReloads,
         Self::ConfigReloadSuccessful,
         Self::ReadingTime,
@@ -266,6 +272,8 @@ impl Family {
             Self::Sheddings => "dnsprobe_sheddings",
             Self::CpuUse => "dnsprobe_cpu_use_ratio",
             Self::CpuLimit => "dnsprobe_cpu_limit_ratio",
+            Self::OtlpPushes => "dnsprobe_otlp_pushes",
+            Self::OtlpVerdictsDropped => "dnsprobe_otlp_verdicts_dropped",
             Self::ConfigReloads => "dnsprobe_config_reloads",
             Self::ConfigReloadSuccessful => "dnsprobe_config_last_reload_successful",
             Self::ReadingTime => "dnsprobe_reading_timestamp_seconds",
@@ -316,7 +324,7 @@ impl Family {
             Self::ConntrackEvents => &[Event],
             Self::UdpErrors => &[Ip, Event],
             Self::HookState => &[Hook, State, Mechanism],
-            Self::Plans | Self::ConfigReloads => &[Outcome],
+            Self::Plans | Self::OtlpPushes | Self::ConfigReloads => &[Outcome],
             Self::ProgramRuns | Self::ProgramTime => &[Program],
             Self::Shed => &[Detail],
             Self::BuildInfo => &[Version],
@@ -374,6 +382,10 @@ impl Family {
             Self::Sheddings => "Times that more was left out.",
             Self::CpuUse => "Share of one processor that dnsprobe used in the last interval.",
             Self::CpuLimit => "Share of one processor above which detail is left out.",
+            Self::OtlpPushes => "Times that a collector was sent to (--otlp-endpoint).",
+            Self::OtlpVerdictsDropped => {
+                "Verdicts that were not sent to the collector, because too many waited."
+            }
             Self::ConfigReloads => "Times that the settings were to be read again (SIGHUP).",
             Self::ConfigReloadSuccessful => {
                 "0 when the settings could not be read again the last time, else 1."

@@ -9,9 +9,11 @@ mod owners;
 mod page;
 mod reference;
 
+pub(crate) use collect::Labels;
 pub use collect::{Scrape, collect};
 pub use family::{Family, Kind, Label};
-pub use own::{OwnCost, Plans, Reloads, Shed, Shedding};
+pub use own::{OwnCost, Plans, Pushes, Reloads, Shed, Shedding};
+pub(crate) use owners::Sums;
 pub use owners::{Limits, Owners};
 pub use page::{Format, Page};
 pub use reference::reference;

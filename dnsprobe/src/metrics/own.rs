@@ -47,6 +47,17 @@ pub struct Plans {
     pub refused: u64,
 }
 
+/// How often what is published was sent to a collector.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pushes {
+    /// And taken.
+    pub sent: u64,
+    /// And not.
+    pub failed: u64,
+    /// Verdicts that were not sent, because too many waited.
+    pub verdicts_dropped: u64,
+}
+
 /// Something that costs, and that counting goes on without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Shed {
@@ -136,6 +147,12 @@ pub(super) fn add(page: &mut Page, scrape: &Scrape<'_>) {
     page.add(Family::CpuUse, &[], shedding.share);
     if let Some(limit) = shedding.limit {
         page.add(Family::CpuLimit, &[], limit);
+    }
+    if let Some(pushes) = scrape.pushes {
+        for (result, count) in [("sent", pushes.sent), ("failed", pushes.failed)] {
+            page.add(Family::OtlpPushes, &[(Label::Result, result)], count as f64);
+        }
+        page.add(Family::OtlpVerdictsDropped, &[], pushes.verdicts_dropped as f64);
     }
     let reloads = &scrape.reloads;
     for (result, count) in [("applied", reloads.applied), ("refused", reloads.refused)] {

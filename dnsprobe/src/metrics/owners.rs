@@ -49,16 +49,16 @@ pub struct Owners {
 
 /// Sums of one owner, or of several.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sums {
-    pub(super) queries: u64,
-    pub(super) not_followed: u64,
+pub(crate) struct Sums {
+    pub(crate) queries: u64,
+    pub(crate) not_followed: u64,
     /// Now, not since the start.
-    pub(super) in_flight: u64,
-    pub(super) rcodes: BTreeMap<String, u64>,
-    pub(super) lost: BTreeMap<Cause, u64>,
-    pub(super) near_misses: BTreeMap<Cause, u64>,
-    pub(super) latency: Buckets,
-    pub(super) read_delay: Buckets,
+    pub(crate) in_flight: u64,
+    pub(crate) rcodes: BTreeMap<String, u64>,
+    pub(crate) lost: BTreeMap<Cause, u64>,
+    pub(crate) near_misses: BTreeMap<Cause, u64>,
+    pub(crate) latency: Buckets,
+    pub(crate) read_delay: Buckets,
 }
 
 impl Owners {

@@ -9,12 +9,16 @@ use std::{
 use crate::{
     engine::Verdict,
     kernel::{Counters, Processors, ProgramCost, RoleReport},
-    metrics::{Format, Limits, OwnCost, Owners, Plans, Reloads, Scrape, Shed, Shedding, collect},
+    metrics::{
+        Format, Limits, OwnCost, Owners, Plans, Pushes, Reloads, Scrape, Shed, Shedding, collect,
+    },
     stats::Snapshot,
 };
 
 /// Verdicts that are kept.
 const RECENT: usize = 100;
+/// Verdicts that wait to be sent to a collector, at most.
+const UNSENT: usize = 1_000;
 
 /// What is published, and how much of it.
 #[derive(Clone, Debug)]
@@ -44,6 +48,9 @@ pub struct Published {
     programs: Vec<ProgramCost>,
     processors: Processors,
     shedding: Shedding,
+    /// Where there is a collector: verdicts it has not got, oldest first.
+    unsent: Option<VecDeque<Verdict>>,
+    pushes: Pushes,
 }
 
 #[derive(Debug)]
@@ -74,6 +81,8 @@ impl Shared {
             programs: Vec::new(),
             processors: Processors::default(),
             shedding: Shedding::default(),
+            unsent: None,
+            pushes: Pushes::default(),
         })))
     }
 
@@ -136,6 +145,42 @@ impl Published {
             self.verdicts.pop_front();
         }
         self.verdicts.push_back(verdict.clone());
+        if let Some(unsent) = &mut self.unsent {
+            unsent.push_back(verdict.clone());
+            self.pushes.verdicts_dropped += u64::from(unsent.len() > UNSENT);
+            unsent.truncate(UNSENT);
+        }
+    }
+
+    /// There is a collector: verdicts are kept until it has them.
+    pub fn keep_for_pushing(&mut self) {
+        self.unsent.get_or_insert_default();
+    }
+
+    /// What a collector is to get: the last reading, and the verdicts it has not got,
+    /// which are the caller's from now on.
+    pub fn to_push(&mut self) -> (Option<(Arc<Snapshot>, Limits)>, VecDeque<Verdict>) {
+        let Some(snapshot) = self.snapshot() else { return (None, VecDeque::new()) };
+        let reading = (Arc::clone(snapshot), self.options.limits.clone());
+        (Some(reading), self.unsent.as_mut().map(std::mem::take).unwrap_or_default())
+    }
+
+    /// Whether a collector took it, and the verdicts that it has not got.
+    pub fn pushed(&mut self, taken: bool, mut left: VecDeque<Verdict>) {
+        self.pushes.sent += u64::from(taken);
+        self.pushes.failed += u64::from(!taken);
+        if let Some(unsent) = &mut self.unsent {
+            left.append(unsent);
+            self.pushes.verdicts_dropped += left.len().saturating_sub(UNSENT) as u64;
+            left.truncate(UNSENT);
+            *unsent = left;
+        }
+    }
+
+    /// How often a collector was sent to.
+    #[must_use]
+    pub fn pushes(&self) -> Pushes {
+        self.pushes
     }
 
     /// So many lines could not be written, of verdicts that counted as printed.
@@ -173,6 +218,7 @@ impl Published {
             verdicts_not_printed: self.verdicts_not_printed + self.lines_lost,
             reloads: self.reloads,
             plans: self.plans,
+            pushes: self.unsent.is_some().then_some(self.pushes),
             programs: &self.programs,
             shedding: &self.shedding,
             own,
@@ -224,6 +270,31 @@ mod tests {
         published.reading(&snapshot());
         assert_eq!(published.ready(), Ok(()));
         assert!(metrics(&mut published).unwrap().contains("dnsprobe_queries_total"));
+    }
+
+    #[test]
+    fn verdicts_wait_for_the_collector_in_their_order_and_not_without_end() {
+        let shared = Shared::new(options());
+        let mut published = shared.lock();
+        published.verdict(&clash(), true);
+        published.keep_for_pushing();
+        published.reading(&snapshot());
+        let verdict = |id| {
+            let mut verdict = clash();
+            verdict.query.id = id;
+            verdict
+        };
+        published.verdict(&verdict(1), true);
+        let (reading, taken) = published.to_push();
+        assert!(reading.is_some());
+        published.verdict(&verdict(2), true);
+        published.pushed(false, taken);
+        let (_, both) = published.to_push();
+        assert_eq!(both.iter().map(|it| it.query.id).collect::<Vec<_>>(), [1, 2]);
+        published.pushed(true, VecDeque::new());
+        (0..=UNSENT).for_each(|_| published.verdict(&verdict(3), true));
+        assert_eq!(published.to_push().1.len(), UNSENT);
+        assert_eq!(published.pushes(), Pushes { sent: 1, failed: 1, verdicts_dropped: 1 });
     }
 
     #[test]

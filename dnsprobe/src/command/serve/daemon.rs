@@ -17,6 +17,7 @@ use crate::{
     engine::{Transaction, Verdict},
     kernel::{self, ProgramCost, RoleReport},
     metrics::Shed,
+    otlp::push,
     output::json,
     serve::{Governor, Planning, Server, Shared, own_cost},
     stats::Snapshot,
@@ -121,6 +122,11 @@ impl Handler for Daemon {
         let address = server.address()?;
         server.start().context("cannot serve")?;
         eprintln!("dnsprobe: serving on http://{address}/");
+        let options = &self.settings.options;
+        if let Some(endpoint) = options.otlp_endpoint.clone() {
+            self.published.lock().keep_for_pushing();
+            tokio::spawn(push(endpoint, options.interval, self.published.clone()));
+        }
         Ok(())
     }
 

@@ -20,6 +20,7 @@ use self::{daemon::Daemon, settings::Settings};
 use super::{EXIT_OK, WatchOptions, watch};
 use crate::{
     metrics::Limits,
+    otlp::Endpoint,
     serve::{self, Shared, check_address},
 };
 
@@ -50,6 +51,7 @@ Examples:
   dnsprobe serve                                 on 127.0.0.1:9353
   dnsprobe serve --listen 10.0.0.7:9353          for a Prometheus elsewhere
   dnsprobe serve --verdicts none --no-servers    fewer lines, fewer series
+  dnsprobe serve --otlp-endpoint http://127.0.0.1:4318
   dnsprobe serve --config /etc/dnsprobe.toml --print-config
   curl -s 127.0.0.1:9353/api/v1/snapshot | jq .")]
 pub(super) struct Options {
@@ -85,6 +87,15 @@ pub(super) struct Options {
     /// Verdicts printed per second, at most; the others are counted.
     #[arg(long, default_value_t = 50, value_name = "N")]
     max_verdicts: u32,
+    /// Also send to an OpenTelemetry collector: OTLP over HTTP, such as
+    /// http://127.0.0.1:4318.
+    ///
+    /// Once per --interval the counts of /metrics (latencies as dns.lookup.duration), and
+    /// lost queries as log records, with their names. What the collector does not take
+    /// is counted in dnsprobe_otlp_pushes_total; up to 1,000 lost queries wait for it.
+    /// There is no TLS: send to a collector on this node.
+    #[arg(long, value_name = "URL")]
+    otlp_endpoint: Option<Endpoint>,
     /// Percent of one processor that dnsprobe may use; above it, detail is left out
     /// step by step, and put back when there is room. 0: no limit.
     ///
