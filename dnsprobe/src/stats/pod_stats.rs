@@ -1,7 +1,7 @@
 //! Adds up kernel readings and decided losses per owner, role and server.
 
 use std::{
-    collections::{BTreeMap, HashMap, hash_map::Entry},
+    collections::{HashMap, hash_map::Entry},
     net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -25,10 +25,14 @@ use crate::{
 /// Owners and roles kept at once. Beyond it one idle for long makes room, or
 /// the new one is counted as unattributed.
 const OWNERS: usize = 2_048;
-/// Without traffic for this long, and for a whole window, an owner may make room. So a
-/// hundred new owners a second find room, and what they did is seen by whoever looks
-/// as often as this.
+/// Without traffic for this long, and for a whole window, an owner may make room when
+/// there is no more. So a hundred new owners a second find room, and what they did is
+/// seen by whoever looks as often as this.
 const IDLE: Duration = Duration::from_secs(20);
+/// The same when this share of all owners is there: pods that left take no memory for
+/// long.
+const LONG_IDLE: Duration = Duration::from_secs(60);
+const MANY: usize = OWNERS / 4;
 /// Servers told apart per owner and role; the rest counts for the owner only.
 const SERVERS: usize = 16;
 
@@ -51,7 +55,8 @@ struct Row {
     total: Tally,
     /// In flight when the window began.
     carried_in: u64,
-    servers: BTreeMap<SocketAddr, Server>,
+    /// A list: nearly all owners have one or two, and a map takes room for eleven.
+    servers: Vec<(SocketAddr, Server)>,
     /// When the last window before the one that saw anything of it ended.
     active: Duration,
 }
@@ -172,7 +177,7 @@ impl PodStats {
             let left = row.total.in_flight().cast_signed();
             row.total.not_followed += left;
             row.window.not_followed += left;
-            for server in row.servers.values_mut() {
+            for (_, server) in &mut row.servers {
                 server.total.not_followed += server.total.in_flight().cast_signed();
             }
         }
@@ -225,8 +230,15 @@ impl PodStats {
 
     fn row(&mut self, owner: &Arc<Owner>, role: Role) -> &mut Row {
         let mut key = (Arc::clone(owner), role);
-        if self.rows.len() >= self.owners && !self.rows.contains_key(&key) && !self.make_room() {
-            key.0 = Arc::new(Owner::Unattributed { reason: UnattributedReason::TooManyOwners });
+        if !self.rows.contains_key(&key) {
+            if self.rows.len() >= self.owners {
+                if !self.make_room(IDLE) {
+                    let reason = UnattributedReason::TooManyOwners;
+                    key.0 = Arc::new(Owner::Unattributed { reason });
+                }
+            } else if self.rows.len() >= MANY {
+                self.make_room(LONG_IDLE);
+            }
         }
         let since = self.since;
         let owner = Arc::clone(&key.0);
@@ -236,11 +248,11 @@ impl PodStats {
         row
     }
 
-    /// Forgets the owner that has been idle longest, if for long enough.
-    fn make_room(&mut self) -> bool {
+    /// Forgets the owner that has been idle longest, if for so long.
+    fn make_room(&mut self, idle: Duration) -> bool {
         let oldest = self.rows.iter().min_by_key(|(_, row)| row.active);
         let Some((key, row)) = oldest else { return false };
-        if self.since.saturating_sub(row.active) <= IDLE {
+        if self.since.saturating_sub(row.active) <= idle {
             return false;
         }
         let key = key.clone();
@@ -261,7 +273,7 @@ impl Row {
             window: Tally::default(),
             total: Tally::default(),
             carried_in: 0,
-            servers: BTreeMap::new(),
+            servers: Vec::new(),
             active: Duration::ZERO,
         }
     }
@@ -305,10 +317,16 @@ impl Row {
     }
 
     fn server(&mut self, address: SocketAddr) -> Option<&mut Server> {
-        if self.servers.len() >= SERVERS {
-            return self.servers.get_mut(&address);
-        }
-        Some(self.servers.entry(address).or_default())
+        let known = self.servers.iter().position(|(known, _)| *known == address);
+        let place = match known {
+            Some(place) => place,
+            None if self.servers.len() >= SERVERS => return None,
+            None => {
+                self.servers.push((address, Server::default()));
+                self.servers.len() - 1
+            }
+        };
+        Some(&mut self.servers[place].1)
     }
 
     fn close(&mut self, role: Role, window_seconds: f64, since_seconds: f64) -> PodCounts {
@@ -324,7 +342,7 @@ impl Row {
                 total: server.total.counts(since_seconds, server.total.in_flight(), 0),
             })
             .collect();
-        servers.sort_by_key(|server| std::cmp::Reverse(server.total.queries));
+        servers.sort_by_key(|server| (std::cmp::Reverse(server.total.queries), server.server));
         PodCounts {
             owner: Arc::clone(&self.owner),
             role,

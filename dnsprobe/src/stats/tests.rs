@@ -229,6 +229,23 @@ fn owners_beyond_the_cap_are_counted_as_unattributed() {
 }
 
 #[test]
+fn where_there_are_many_owners_those_that_were_idle_long_are_forgotten() {
+    let mut sums = PodStats::new();
+    for cgroup in 1..=600 {
+        sums.add_query(&pod(cgroup), Role::Client, server(10));
+    }
+    assert_eq!(snapshot_after(60, &mut sums).pods.len(), 600);
+    sums.add_query(&pod(601), Role::Client, server(10));
+    assert_eq!(snapshot_after(61, &mut sums).pods.len(), 601);
+    for cgroup in 602..=800 {
+        sums.add_query(&pod(cgroup), Role::Client, server(10));
+    }
+    let later = snapshot_after(62, &mut sums);
+    assert_eq!(later.pods.len(), 601);
+    assert_eq!(later.completeness.unattributed_queries, 0);
+}
+
+#[test]
 fn unattributed_queries_are_part_of_completeness() {
     let mut sums = PodStats::new();
     sums.read(boxed(&[(key(0, 10), stats(7, 7)), (key(1, 10), stats(1, 1))]), &mut ByCgroup);
