@@ -76,15 +76,30 @@ pub(super) fn cause(verdict: &Value, node: Node) -> &'static str {
         return "policy-drop";
     }
     let reasons: [(&[&str], &str); 4] = [
-        (&["TC_", "QDISC", "XDP"], "tc-drop"),
+        (&["TC_", "QDISC", "XDP", "BPF_CGROUP"], "tc-drop"),
         (&["NEIGH_"], "neighbour-failed"),
-        (&["IP_OUTNOROUTES", "IP_INNOROUTES", "IP_RPFILTER", "IP_INADDRERRORS"], "no-route"),
-        (&["CSUM", "IP_INHDR", "PKT_TOO_SMALL", "INVALID", "HDR"], "packet-invalid"),
+        (&["IP_OUTNOROUTES", "IP_INNOROUTES", "IP_INADDRERRORS"], "no-route"),
+        (
+            &["CSUM", "IP_INHDR", "PKT_TOO_SMALL", "INVALID", "HDR", "IP_RPFILTER", "FRAG_REASM"],
+            "packet-invalid",
+        ),
     ];
     for (words, cause) in reasons {
         if any(&|fact| words.iter().any(|word| fact.reason(word))) {
             return cause;
         }
+    }
+    // Where the kernel says no reason, the function does.
+    if any(&|fact| fact.is("drop") && fact.is_in("ip_error")) {
+        return "no-route";
+    }
+    // Reading takes nothing away but what its checksum shows to be damaged.
+    if any(&|fact| fact.is("drop") && (fact.is_in("udp_recvmsg") || fact.is_in("udpv6_recvmsg"))) {
+        return "packet-invalid";
+    }
+    let asked = verdict["query"]["server"].as_str();
+    if any(&|fact| fact.unreachable() && fact.sender().is_some() && fact.sender() != asked) {
+        return "answer-mismatch";
     }
     if any(&|fact| fact.unreachable()) {
         return "late-answer";
@@ -154,6 +169,17 @@ impl Fact<'_> {
         self.is("drop") && self.0["reason"].as_str().is_some_and(|reason| reason.contains(word))
     }
 
+    /// Whether the kernel dropped it in this function.
+    fn is_in(&self, function: &str) -> bool {
+        let location = self.0["location"].as_str().and_then(|place| place.split('+').next());
+        location == Some(function)
+    }
+
+    /// Who sent the packet, as its header had it then.
+    fn sender(&self) -> Option<&str> {
+        self.0["packet"].as_str()?.split_once(" -> ")?.0.split(' ').nth(1)
+    }
+
     fn calls(&self, word: &str) -> bool {
         let callers = self.0["callers"].as_array().into_iter().flatten();
         callers.filter_map(Value::as_str).any(|caller| caller.contains(word))
@@ -208,5 +234,29 @@ mod tests {
         let drop = |direction: &str| json!([{ "kind": "drop", "reason": "NO_SOCKET", "direction": direction }]);
         assert_eq!(of(drop("query")), "no-listener");
         assert_eq!(of(drop("answer")), "late-answer");
+    }
+
+    #[test]
+    fn an_answer_of_somebody_who_was_not_asked_does_not_match() {
+        let told = |sender: &str| {
+            let packet = format!("udp {sender} -> 10.0.0.9:40000");
+            let drop = json!({
+                "kind": "drop", "reason": "NO_SOCKET", "direction": "answer", "packet": packet,
+            });
+            cause(
+                &json!({ "query": { "server": "10.0.0.1:53" }, "evidence": [drop] }),
+                Node::default(),
+            )
+        };
+        assert_eq!(told("10.0.0.1:53"), "late-answer");
+        assert_eq!(told("10.0.0.2:53"), "answer-mismatch");
+    }
+
+    #[test]
+    fn where_the_kernel_gives_no_reason_the_function_tells() {
+        let drop = |location: &str| json!([{ "kind": "drop", "reason": "NOT_SPECIFIED", "location": location }]);
+        assert_eq!(of(drop("ip_error+0x97")), "no-route");
+        assert_eq!(of(drop("udp_recvmsg+0x2b6")), "packet-invalid");
+        assert_eq!(of(drop("udp_recvmsg_of_another+0x1")), "unexplained");
     }
 }

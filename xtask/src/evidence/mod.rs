@@ -24,6 +24,7 @@ use crate::{accuracy, build, setup};
 const PAGE: &str = "docs/evidence.md";
 const DATA: &str = "docs/evidence.json";
 const PAGES: &str = "docs/evidence.*";
+const RECORDED: &str = "recorded.json";
 const LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// Make a ticket of every fault of the lab, and name the causes from the tickets alone
@@ -40,7 +41,8 @@ docs/evidence.md; the last line is the sum. The exit code is 1 on any miss.")]
 #[command(after_help = "\
 Examples:
   cargo xtask evidence
-  cargo xtask evidence --scenario conntrack-clash --scenario policy-drop")]
+  cargo xtask evidence --scenario conntrack-clash --scenario policy-drop
+  cargo xtask evidence --again")]
 pub(crate) struct Args {
     /// Guest kernel
     #[arg(long, value_name = "VERSION", default_value = DEFAULT_KERNEL)]
@@ -53,6 +55,17 @@ pub(crate) struct Args {
     /// Run what was built before
     #[arg(long)]
     no_build: bool,
+
+    /// Start no guest: make the tickets anew from the recordings that the last run left
+    #[arg(long)]
+    again: bool,
+}
+
+/// What the recordings are of; beside them.
+#[derive(Debug, Serialize, Deserialize)]
+struct Recorded {
+    kernel: String,
+    source: Source,
 }
 
 /// What came of it all.
@@ -92,17 +105,48 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
         build::all(workspace, &build::Args::default())?;
     }
     let names = accuracy::scenario_names(workspace, &args.scenario)?;
+    let directory = workspace.target().join("evidence");
+    let (recordings, tickets) = (directory.join("lab"), directory.join("tickets"));
+    if !args.again {
+        record(args, workspace, &names, &directory, &recordings)?;
+    }
+    let text = fs::read_to_string(directory.join(RECORDED)).context("there are no recordings")?;
+    let Recorded { kernel, source } = serde_json::from_str(&text).context(RECORDED)?;
+    if tickets.exists() {
+        fs::remove_dir_all(&tickets)?;
+    }
+    fs::create_dir_all(&tickets)?;
+    let rows = names.iter().map(|name| row(workspace, &recordings, name, &tickets.join(name)));
+    let rows = rows.filter_map(Result::transpose).collect::<Result<Vec<Row>>>()?;
+    let report = Report { kernel, source, rows };
+    for row in report.rows.iter().filter(|row| !row.misses.is_empty()) {
+        println!("MISS  {}: {}", row.scenario, row.misses.join("; "));
+    }
+    let whole = args.scenario.is_empty();
+    let pages = if whole { workspace.root().to_owned() } else { directory.clone() };
+    write(&pages.join(PAGE), &page::markdown(&report))?;
+    write(&pages.join(DATA), &(serde_json::to_string_pretty(&report)? + "\n"))?;
+    println!("{}", report.summary());
+    Ok(if report.right() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs the lab with a recorder.
+fn record(
+    args: &Args,
+    workspace: &Workspace,
+    names: &[String],
+    directory: &Path,
+    recordings: &Path,
+) -> Result<()> {
     let source = Source::of(workspace, PAGES)?;
     let kernel = vm::find_kernel(workspace, &args.kernel)?;
-    let release = kernel.release.clone();
-    let directory = workspace.target().join("evidence");
+    let recorded = Recorded { kernel: kernel.release.clone(), source };
     if directory.exists() {
-        fs::remove_dir_all(&directory)?;
+        fs::remove_dir_all(directory)?;
     }
-    let (recordings, tickets) = (directory.join("lab"), directory.join("tickets"));
     let mut arguments: Vec<String> =
         ["run", "--exact-clock", "--record", "--out", "/out"].map(str::to_owned).to_vec();
-    for name in &names {
+    for name in names {
         arguments.extend(["--scenario".to_owned(), name.clone()]);
     }
     let started = Instant::now();
@@ -112,24 +156,12 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
         exact_clock: true,
         limit: LIMIT,
         arguments,
-        out: recordings.clone(),
+        out: recordings.to_owned(),
     };
     let ended = guest.run(workspace, Lines::err(started), &Arc::new(Mutex::new(Vec::new())))?;
     ended.explain(workspace, started.elapsed());
     ensure!(matches!(ended.end, End::Exited(_)), "the guest did not come to its end");
-    fs::create_dir_all(&tickets)?;
-    let rows = names.iter().map(|name| row(workspace, &recordings, name, &tickets.join(name)));
-    let rows = rows.filter_map(Result::transpose).collect::<Result<Vec<Row>>>()?;
-    let report = Report { kernel: release, source, rows };
-    for row in report.rows.iter().filter(|row| !row.misses.is_empty()) {
-        println!("MISS  {}: {}", row.scenario, row.misses.join("; "));
-    }
-    let whole = args.scenario.is_empty();
-    let pages = if whole { workspace.root().to_owned() } else { directory };
-    write(&pages.join(PAGE), &page::markdown(&report))?;
-    write(&pages.join(DATA), &(serde_json::to_string_pretty(&report)? + "\n"))?;
-    println!("{}", report.summary());
-    Ok(if report.right() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    write(&directory.join(RECORDED), &(serde_json::to_string_pretty(&recorded)? + "\n"))
 }
 
 /// `None` for a scenario in which nothing is wrong.
