@@ -8,6 +8,7 @@
 pub mod capture;
 pub mod cluster;
 pub mod command;
+pub mod cri;
 pub mod dns;
 pub mod engine;
 pub mod findings;

@@ -53,6 +53,18 @@ pub struct Owner {
     /// Its name.
     #[serde(default)]
     pub container_name: Option<String>,
+    /// What made the pod.
+    #[serde(default)]
+    pub workload: Option<Workload>,
+}
+
+/// What made a pod, and how that is known.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[expect(missing_docs, reason = "named as in dnsprobe's JSON")]
+pub struct Workload {
+    pub kind: String,
+    pub name: String,
+    pub source: String,
 }
 
 /// What became of a number of queries.

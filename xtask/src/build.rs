@@ -18,7 +18,8 @@ Build the kernel programs, dnsprobe and the lab.
 The kernel programs are compiled for the BPF target with the toolchain that \
 `cargo xtask setup` prints, into target/ebpf/dnsprobe.bpf.o. Then cargo builds \
 target/release/dnsprobe, which carries that file, and target/release/lab, which \
-compiles its resolver clients.")]
+compiles its resolver clients. Both have the C library inside, so that what the lab \
+tries is what is packaged.")]
 #[command(after_help = "\
 Examples:
   cargo xtask build
@@ -42,26 +43,15 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds a dnsprobe with the C library inside, stripped: what images and packages hold.
+/// Builds dnsprobe and strips it: what images and packages hold.
 pub(crate) fn static_binary(workspace: &Workspace, args: &Args) -> Result<PathBuf> {
     kernel_programs(workspace, args)?;
-    let version = shell::output(Command::new("rustc").arg("-vV"))?;
-    let host = version
-        .lines()
-        .find_map(|line| line.strip_prefix("host: "))
-        .context("rustc does not say for what it compiles")?;
-    // Named, so that the flag is for dnsprobe and not for programs that run in the build.
-    shell::run(
-        workspace
-            .cargo("build")
-            .args(["--release", "-p", "dnsprobe", "--bin", "dnsprobe", "--target", host])
-            .env("RUSTFLAGS", "-C target-feature=+crt-static"),
-    )?;
-    let built = workspace.target().join(host).join("release/dnsprobe");
+    programs(workspace, &["dnsprobe"])?;
     let stripped = workspace.target().join("static/dnsprobe");
     if let Some(directory) = stripped.parent() {
         fs::create_dir_all(directory)?;
     }
+    let built = workspace.release_binary("dnsprobe");
     shell::run(Command::new("strip").arg("-o").arg(&stripped).arg(&built))?;
     Ok(stripped)
 }
@@ -69,15 +59,31 @@ pub(crate) fn static_binary(workspace: &Workspace, args: &Args) -> Result<PathBu
 /// Builds everything; quick when nothing changed.
 pub(crate) fn all(workspace: &Workspace, args: &Args) -> Result<()> {
     kernel_programs(workspace, args)?;
-    shell::run(workspace.cargo("build").args([
-        "--release",
-        "-p",
-        "dnsprobe",
-        "-p",
-        "dnsprobe-tests",
-    ]))?;
+    programs(workspace, &["dnsprobe", "lab"])?;
     // The lab's clients in other languages; a guest has no time to compile.
     shell::run(Command::new(workspace.release_binary("lab")).arg("prepare"))
+}
+
+/// Builds programs with the C library inside and puts them into target/release.
+fn programs(workspace: &Workspace, names: &[&str]) -> Result<()> {
+    let version = shell::output(Command::new("rustc").arg("-vV"))?;
+    let host = version
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .context("rustc does not say for what it compiles")?;
+    // Both packages even for one program: what they have in common is then built
+    // alike. The target is named so that the flag is not for programs of the build.
+    let mut build = workspace.cargo("build");
+    build.args(["--release", "-p", "dnsprobe", "-p", "dnsprobe-tests", "--target", host]);
+    for name in names {
+        build.args(["--bin", name]);
+    }
+    shell::run(build.env("RUSTFLAGS", "-C target-feature=+crt-static"))?;
+    for name in names {
+        let built = workspace.target().join(host).join("release").join(name);
+        copy_when_changed(&built, &workspace.release_binary(name))?;
+    }
+    Ok(())
 }
 
 /// Compiles the kernel programs and puts the object where `dnsprobe/build.rs`
@@ -114,5 +120,8 @@ fn copy_when_changed(from: &Path, to: &Path) -> Result<()> {
     if let Some(parent) = to.parent() {
         fs::create_dir_all(parent)?;
     }
-    fs::write(to, fresh).with_context(|| format!("cannot write {}", to.display()))
+    // Not over a program that runs.
+    let beside = to.with_added_extension("new");
+    fs::copy(from, &beside).with_context(|| format!("cannot write {}", beside.display()))?;
+    fs::rename(&beside, to).with_context(|| format!("cannot write {}", to.display()))
 }

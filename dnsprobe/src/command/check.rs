@@ -49,7 +49,7 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
-    let mut identity = Identity::new(options.node.identity());
+    let mut identity = options.node.identity_now();
     let mut unread = Vec::new();
     let all = identity.containers();
     let chosen = choose(options, &all, &mut identity)?;

@@ -5,6 +5,7 @@ use std::{
     fmt::Write as _,
     fs,
     io::{self, Write},
+    path::PathBuf,
 };
 
 use clap::Args;
@@ -12,7 +13,8 @@ use serde::Serialize;
 
 use super::{EXIT_FOUND, EXIT_OK, Format, NodePlaces};
 use crate::{
-    identity::Identity,
+    cri::{self, Listing},
+    identity::{Identity, escape},
     kernel::{self, RoleReport, RoleState, Session},
     output::json,
 };
@@ -43,6 +45,7 @@ struct Report<'a> {
     roles: &'a [RoleReport],
     cgroups: String,
     pod_names: String,
+    container_runtime: String,
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
@@ -68,6 +71,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
         roles: session.roles(),
         cgroups: identity.cgroup_access().to_string(),
         pod_names: pod_names(&options.node.log_dir()),
+        container_runtime: container_runtime(options.node.cri_socket()),
     };
     let text = match options.output {
         Format::Json => serde_json::to_string(&report)? + "\n",
@@ -104,6 +108,7 @@ fn table(report: &Report<'_>) -> String {
     }
     let _ = writeln!(text, "\ncgroups    {}", report.cgroups);
     let _ = writeln!(text, "pod names  {}", report.pod_names);
+    let _ = writeln!(text, "runtime    {}", report.container_runtime);
     let _ = writeln!(
         text,
         "\n{}",
@@ -125,5 +130,19 @@ fn pod_names(log_dir: &std::path::Path) -> String {
     match fs::read_dir(log_dir) {
         Ok(entries) => format!("{} ({} pods)", log_dir.display(), entries.count()),
         Err(error) => format!("none: {}: {error}", log_dir.display()),
+    }
+}
+
+/// Who may be asked for names that no file has.
+fn container_runtime(socket: Option<PathBuf>) -> String {
+    let Some(socket) = socket else {
+        return "nobody is asked: there is no CRI socket, or none shall be".to_owned();
+    };
+    let shown = escape(socket.as_os_str().as_encoded_bytes());
+    match cri::list(&socket) {
+        Ok(Listing { runtime, pods }) => {
+            format!("{shown} ({runtime}: {} pods, {} containers)", pods.pods(), pods.containers())
+        }
+        Err(error) => format!("none: {shown}: {error}"),
     }
 }

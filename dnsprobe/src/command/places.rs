@@ -4,13 +4,19 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use clap::Args;
 
-use crate::identity::{IdentityOptions, RuntimeDirs, escape, unified_below};
+use crate::{
+    cri,
+    identity::{Identity, IdentityOptions, RuntimeDirs, SharedFacts, escape, unified_below},
+};
 
 const HEADING: &str = "Where the node's files are";
+/// Stands for no socket of a container runtime.
+const NOBODY: &str = "none";
 
 /// Where the node's files are. On the node itself nothing has to be given.
 #[derive(Clone, Debug, Default, Args)]
@@ -31,6 +37,11 @@ pub(super) struct NodePlaces {
     /// Where container runtimes keep the state of what runs [default: /run].
     #[arg(long, help_heading = HEADING, value_name = "DIR")]
     run_dir: Option<PathBuf>,
+    /// The container runtime's CRI socket, asked for the names of pods and containers
+    /// that the files do not tell; `none`: ask nobody [default: containerd's or CRI-O's,
+    /// where it is].
+    #[arg(long, help_heading = HEADING, value_name = "SOCKET")]
+    cri_socket: Option<PathBuf>,
     /// The node's name in output [default: $NODE_NAME, else this machine's].
     #[arg(long, help_heading = HEADING, value_name = "NAME")]
     node_name: Option<String>,
@@ -59,6 +70,32 @@ impl NodePlaces {
     /// A process's directory.
     pub(super) fn process(&self, pid: u32) -> PathBuf {
         self.proc_root().join(pid.to_string())
+    }
+
+    /// The socket of the container runtime that may be asked.
+    pub(super) fn cri_socket(&self) -> Option<PathBuf> {
+        match &self.cri_socket {
+            Some(given) => (given != Path::new(NOBODY)).then(|| given.clone()),
+            None => cri::find(&self.identity().runtime_dirs),
+        }
+    }
+
+    /// Names for one look: what the files tell, and once what the runtime lists.
+    pub(super) fn identity_now(&self) -> Identity {
+        let mut identity = Identity::new(self.identity());
+        let Some(socket) = self.cri_socket() else { return identity };
+        match cri::list(&socket) {
+            Ok(listing) => {
+                let facts = SharedFacts::default();
+                facts.publish_listed(listing.pods);
+                identity.use_facts(Arc::new(facts));
+            }
+            Err(error) => {
+                let socket = escape(socket.as_os_str().as_encoded_bytes());
+                eprintln!("dnsprobe: the container runtime at {socket} names no pods: {error}");
+            }
+        }
+        identity
     }
 
     /// Where everything that names owners is.
@@ -95,6 +132,14 @@ mod tests {
         assert_eq!(identity.proc_root, Path::new("/proc"));
         assert_eq!(identity.cgroup_root, None);
         assert_eq!(identity.runtime_dirs.run, Path::new("/run"));
+    }
+
+    #[test]
+    fn nobody_is_asked_when_that_is_said() {
+        let of =
+            |socket: &str| NodePlaces { cri_socket: Some(socket.into()), ..NodePlaces::default() };
+        assert_eq!(of("none").cri_socket(), None);
+        assert_eq!(of("/run/x.sock").cri_socket().as_deref(), Some(Path::new("/run/x.sock")));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::{
         Name, QType,
         resolv_conf::{self, Effective, Libc, ResolvConf},
     },
-    identity::{Identity, Owner, escape, find_pod},
+    identity::{Owner, escape, find_pod},
     kernel::{Services, container},
     output::{Terminal, query as output},
     query::{self, Conclusion, Place, Target, Task},
@@ -157,7 +157,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
 /// Finds the namespace and its configuration.
 fn whence(options: &Options) -> anyhow::Result<From> {
     if let Some(wanted) = &options.pod {
-        let mut identity = Identity::new(options.node.identity());
+        let mut identity = options.node.identity_now();
         let pods = identity.pods();
         let pod = find_pod(&pods, wanted)?;
         return of_processes(options, &pod.processes, Some(Arc::clone(&pod.owner)));

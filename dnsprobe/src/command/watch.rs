@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     capture::Seen,
+    cri,
     engine::Engine,
     identity::{Identify, Identity},
     kernel::{self, Session, now_ns},
@@ -94,6 +95,9 @@ impl Watch {
         privileges::drop_unneeded(attaching).context("cannot drop privileges")?;
         let remotes = remotes::Reader::start(&options.traffic.node)?;
         identity.use_facts(remotes.facts());
+        if let Some(socket) = options.traffic.node.cri_socket() {
+            cri::start(socket, remotes.facts()).context("cannot ask the container runtime")?;
+        }
         options.traffic.sources.ask(
             &options.traffic.node,
             &options.traffic.ports,

@@ -35,7 +35,7 @@ pub use remote::{
     RemoteKind, RemoteSource, ServiceFact, SharedFacts, holders,
 };
 pub use resolver::Identity;
-pub use runtime::RuntimeDirs;
+pub use runtime::{ListedPods, RuntimeDirs};
 pub use workload::{Workload, WorkloadKind, WorkloadSource};
 
 /// What the kernel knows of who owns a socket. Zero means unknown.

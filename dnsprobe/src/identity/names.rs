@@ -1,31 +1,51 @@
 //! From a pod's UID and a container's id to everything known of them: the
-//! kubelet's directories first, then the runtimes' files, then what the API server
-//! says, where it is asked. Each alone is enough.
+//! kubelet's directories first, then the runtimes' files, then what the runtime lists
+//! and what the API server says, where they are asked. Each alone is enough.
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     Owner, PodDetails, RuntimeDirs, SharedFacts,
+    bounded::Bounded,
     pod_logs::{PodLogs, PodName},
-    runtime::{ContainerFacts, RuntimeFiles},
+    runtime::{ContainerFacts, PodFacts, RuntimeFiles},
     workload,
 };
+
+/// Pods and containers for which the runtime was asked; the oldest is forgotten first.
+const MISSED: usize = 1_024;
+/// After this time it is asked for the same one again, and then after twice as long
+/// each time.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Times that it is asked for one.
+const ASKED: u32 = 6;
 
 /// Everything that names pods and containers.
 #[derive(Debug)]
 pub(super) struct Names {
     logs: PodLogs,
     files: RuntimeFiles,
-    /// What the API server has told, where it is asked.
+    /// What the runtime and the API server have told, where they are asked.
     facts: Option<Arc<SharedFacts>>,
+    /// For what a name was missing: when to say so again, and how often it was.
+    missed: Bounded<String, (Instant, u32)>,
 }
 
 impl Names {
     pub(super) fn new(log_dir: PathBuf, dirs: RuntimeDirs) -> Self {
-        Self { logs: PodLogs::new(log_dir), files: RuntimeFiles::new(dirs), facts: None }
+        Self {
+            logs: PodLogs::new(log_dir),
+            files: RuntimeFiles::new(dirs),
+            facts: None,
+            missed: Bounded::new(MISSED),
+        }
     }
 
-    /// Asks the API server's facts too, after everything of this node.
+    /// Asks the facts of the runtime and the API server too, after the node's files.
     pub(super) fn use_facts(&mut self, facts: Arc<SharedFacts>) {
         self.facts = Some(facts);
     }
@@ -44,8 +64,9 @@ impl Names {
     /// own directory then, and the pod's containers that start later have none.
     pub(super) fn look_up_in_pod(&mut self, uid: &str, id: &str, now: Instant) {
         let named = self.files.facts(id, now).is_some_and(|facts| facts.name.is_some());
-        if !named && self.logs.name(uid, now).is_some() {
-            self.logs.container_name(uid, id, now);
+        let in_logs = self.logs.name(uid, now).is_some();
+        if !named && !(in_logs && self.logs.container_name(uid, id, now).is_some()) {
+            self.missed(id, now);
         }
     }
 
@@ -60,12 +81,21 @@ impl Names {
                 named.is_none_or(|named| *named == uid)
             })
             .unwrap_or_default();
-        let labels = of_files.as_ref().map(|pod| pod.labels.clone()).unwrap_or_default();
+        let listed = self.facts.as_ref().map(|facts| facts.listed());
+        let listed = listed.as_deref();
+        let of_runtime = listed.and_then(|listed| listed.pod(&uid));
+        let labels = of_files.as_ref().map(|pod| &pod.labels).filter(|labels| !labels.is_empty());
+        let labels = labels.or_else(|| of_runtime.map(|pod| &pod.labels)).cloned();
+        let labels = labels.unwrap_or_default();
         let pod = self.logs.name(&uid, now).or_else(|| {
             // Without its UID in it a file may be that of another pod's container.
             of_files
                 .filter(|pod| pod.uid.is_some())
                 .map(|pod| PodName { namespace: pod.namespace, pod: pod.name })
+        });
+        let pod = pod.or_else(|| {
+            let PodFacts { namespace, name, .. } = of_runtime?.clone();
+            Some(PodName { namespace, pod: name })
         });
         let cluster = self.facts.as_ref().map(|facts| facts.cluster());
         let told = cluster.as_ref().and_then(|facts| facts.pod(&uid));
@@ -74,7 +104,11 @@ impl Names {
         });
         let container_name = name
             .or_else(|| container.as_ref().and_then(|id| self.logs.container_name(&uid, id, now)))
+            .or_else(|| listed?.container_name(&uid, container.as_ref()?).cloned())
             .or_else(|| told?.container_name(container.as_ref()?).cloned());
+        if pod.is_none() || (container.is_some() && container_name.is_none()) {
+            self.missed(container.as_ref().unwrap_or(&uid), now);
+        }
         let (namespace, pod) = pod.map(|name| (name.namespace, name.pod)).unzip();
         let of_controller = told.and_then(|told| told.workload.clone());
         let workload = of_controller.or_else(|| {
@@ -88,6 +122,20 @@ impl Names {
             uid,
             details: PodDetails { container_name, workload },
         }
+    }
+
+    /// Says that the name of a pod or container is missing, unless it was said of it a
+    /// moment ago or too often: the runtime does not know it then.
+    fn missed(&mut self, id: &str, now: Instant) {
+        let Some(facts) = &self.facts else { return };
+        let tries = match self.missed.get(id) {
+            Some((next, tries)) if now < *next || *tries >= ASKED => return,
+            Some((_, tries)) => *tries,
+            None => 0,
+        };
+        facts.say_missing();
+        let next = now + ASK_AGAIN * 2_u32.pow(tries);
+        self.missed.insert(id.to_owned(), (next, tries + 1));
     }
 
     /// A container outside pods.

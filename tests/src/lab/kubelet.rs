@@ -97,6 +97,24 @@ impl KubePod {
         format!("{}/{}", self.namespace, self.name)
     }
 
+    /// Its UID as the kubelet has it.
+    #[must_use]
+    pub fn uid(&self) -> String {
+        uid(self.number)
+    }
+
+    /// Its cgroup, without those of its containers.
+    #[must_use]
+    pub fn cgroup(&self) -> &Path {
+        &self.cgroup
+    }
+
+    /// Where the logs of its containers go.
+    #[must_use]
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
     /// Where its network is.
     #[must_use]
     pub const fn network(&self) -> &Namespace {
@@ -105,7 +123,20 @@ impl KubePod {
 
     /// Make one of its containers, the `restart`-th of that name.
     pub fn container(&self, name: &str, restart: u32) -> Result<Container> {
-        let container = self.planned(name, restart)?;
+        let id = id(self.number, name, restart);
+        let log = self.log.join(name);
+        fs::create_dir_all(&log)?;
+        let log = log.join(format!("{restart}.log"));
+        fs::write(&log, "")?;
+        fs::create_dir_all(CONTAINER_LOGS)?;
+        let link = Path::new(CONTAINER_LOGS)
+            .join(format!("{}_{}_{name}-{id}.log", self.name, self.namespace));
+        symlink(&log, &link).with_context(|| format!("cannot create {}", link.display()))?;
+        let state = Path::new(CONTAINERD_STATE).join(&id);
+        let leaf = if self.systemd { format!("cri-containerd-{id}.scope") } else { id.clone() };
+        let cgroup = self.cgroup.join(leaf);
+        let network = self.network.clone();
+        let container = Container { name: name.to_owned(), id, cgroup, state, link, network };
         // Half of the pods have one source of names less.
         if self.number % 4 < 2 {
             fs::create_dir_all(&container.state)?;
@@ -120,24 +151,6 @@ impl KubePod {
         let cgroup = &container.cgroup;
         fs::create_dir(cgroup).with_context(|| format!("cannot create {}", cgroup.display()))?;
         Ok(container)
-    }
-
-    /// What the kubelet makes for a container before its runtime does anything.
-    pub fn planned(&self, name: &str, restart: u32) -> Result<Container> {
-        let id = id(self.number, name, restart);
-        let log = self.log.join(name);
-        fs::create_dir_all(&log)?;
-        let log = log.join(format!("{restart}.log"));
-        fs::write(&log, "")?;
-        fs::create_dir_all(CONTAINER_LOGS)?;
-        let link = Path::new(CONTAINER_LOGS)
-            .join(format!("{}_{}_{name}-{id}.log", self.name, self.namespace));
-        symlink(&log, &link).with_context(|| format!("cannot create {}", link.display()))?;
-        let state = Path::new(CONTAINERD_STATE).join(&id);
-        let leaf = if self.systemd { format!("cri-containerd-{id}.scope") } else { id.clone() };
-        let cgroup = self.cgroup.join(leaf);
-        let network = self.network.clone();
-        Ok(Container { name: name.to_owned(), id, cgroup, state, link, network })
     }
 
     /// Remove what is left of it once its containers are removed.

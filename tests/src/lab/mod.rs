@@ -12,6 +12,7 @@ pub mod clients;
 pub mod conntrack;
 pub mod containerd;
 pub mod counters;
+mod cri;
 pub mod crowd;
 pub mod deployed;
 pub mod diagnose;

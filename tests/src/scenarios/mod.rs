@@ -18,6 +18,7 @@ mod conntrack_dying;
 mod conntrack_table_full;
 mod coredns_log;
 mod cpu_backlog_full;
+mod cri_pods;
 mod dashboards;
 mod evidence;
 mod fault_in_window;
@@ -274,6 +275,7 @@ pub const ALL: &[Scenario] = &[
     query_dead_backend::SCENARIO,
     query_service_policy::SCENARIO,
     confined::SCENARIO,
+    cri_pods::SCENARIO,
     dashboards::SCENARIO,
     serve::SCENARIO,
     serve_hostile::SCENARIO,
@@ -325,6 +327,7 @@ pub const SAME_ON_EVERY_KERNEL: &[&str] = &[
     "pattern-peak",
     "pattern-scaling-window",
     "check-pod-config",
+    "cri-pods",
     "serve",
     "serve-hostile",
     "serve-left-alone",

@@ -16,10 +16,11 @@ that. Right is: the pod by namespace and name, and the container by id and name.
 The pods are real cgroups, network namespaces and processes in the layout of the
 kubelet and containerd (both cgroup drivers, every class, static pods, log
 directories and links, containerd's state files; half of the pods lack the state
-files), made by the lab itself. Only the containers of the check `containerd` are run
-by a real runtime, containerd with runc, driven by its client `ctr` with the cgroup
-parents and annotations of a kubelet; pod sandboxes made over CRI are not tested. The
-Kubernetes API is not asked here: see [kubernetes.md](kubernetes.md#how-it-is-tested).
+files), made by the lab itself. The pods of the check `containerd` are made by a real
+runtime, containerd with runc, asked through CRI as the kubelet asks it, with the
+kubelet's cgroup parents and a network by CNI. That the runtime alone names them, where
+no file does, is scenario `cri-pods`. The Kubernetes API is not asked here: see
+[kubernetes.md](kubernetes.md#how-it-is-tested).
 
 ";
 

@@ -53,6 +53,7 @@ pub(crate) const PACKAGES: &[Package] = &[
     package("dpkg", "dpkg-deb", "builds the Debian package"),
     package("bpftrace", "bpftrace", "second opinion on the kernel in the guest; a peer of `cargo xtask bench`"),
     package("containerd", "containerd", "containers of a real runtime in `cargo xtask attribution`; its service stays off"),
+    package("containernetworking-plugins", "/usr/lib/cni/bridge", "networks of pods made through CRI"),
     package("runc", "runc", "runs these containers"),
     package("chromium", "chromium", "the browser in which the page of `dnsprobe report` is tested"),
     package("binutils", "objdump", "strips what is packaged; counts the instructions of compiled kernel programs in `cargo xtask bench`"),

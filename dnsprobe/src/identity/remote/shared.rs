@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{ClusterFacts, RemoteFacts};
+use crate::identity::ListedPods;
 
 /// The latest facts, and whether newer ones are wanted.
 #[derive(Debug, Default)]
@@ -19,8 +20,11 @@ pub struct SharedFacts {
 struct State {
     facts: Arc<RemoteFacts>,
     cluster: Arc<ClusterFacts>,
+    listed: Arc<ListedPods>,
     published: bool,
     wanted: bool,
+    /// A pod or container has no name yet.
+    missing: bool,
     over: bool,
 }
 
@@ -41,6 +45,34 @@ impl SharedFacts {
         let before = std::mem::replace(&mut self.lock().cluster, facts);
         // May be large.
         drop(before);
+    }
+
+    /// What the container runtime listed; nothing where it is not asked.
+    pub(in crate::identity) fn listed(&self) -> Arc<ListedPods> {
+        Arc::clone(&self.lock().listed)
+    }
+
+    /// Replaces what the container runtime listed.
+    pub fn publish_listed(&self, pods: ListedPods) {
+        let pods = Arc::new(pods);
+        let before = std::mem::replace(&mut self.lock().listed, pods);
+        // May be large.
+        drop(before);
+    }
+
+    /// Says that a name is missing which the container runtime may know.
+    pub(in crate::identity) fn say_missing(&self) {
+        self.lock().missing = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until a name is missing; `false`: there shall be no further reading.
+    #[must_use]
+    pub fn wait_until_missing(&self) -> bool {
+        let waited = self.changed.wait_while(self.lock(), |state| !state.missing && !state.over);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        state.missing = false;
+        !state.over
     }
 
     /// Asks for a new reading.

@@ -1,9 +1,11 @@
 //! Container names from what the runtimes keep in files: the OCI configuration
-//! of containerd, CRI-O and Podman, and Docker's own. No socket is asked, and a
-//! runtime that is not there costs an attempt to open a file.
+//! of containerd, CRI-O and Podman, and Docker's own. A runtime that is not there
+//! costs an attempt to open a file. Beside them what a runtime lists when it is
+//! asked.
 
 mod docker;
 mod id;
+mod listed;
 mod oci;
 mod podman;
 
@@ -16,6 +18,7 @@ use std::{
 };
 
 pub(super) use id::ContainerId;
+pub use listed::ListedPods;
 
 use super::{bounded::Bounded, escape};
 

@@ -89,15 +89,18 @@ impl<'a> Bench<'a> {
 
     /// Wait for its end and count what it asked.
     pub(super) fn finish(&mut self, asker: Asker) -> Result<()> {
-        let report = report(asker.process)?;
-        self.truth.sent(asker.key, report.sent);
+        self.printed(asker.key, &asker.process.finish(AMPLE)?)
+    }
+
+    /// Count what a client asked, as it printed at its end.
+    pub(super) fn printed(&mut self, key: usize, lines: &[String]) -> Result<()> {
+        self.truth.sent(key, report(lines)?.sent);
         Ok(())
     }
 }
 
 /// What a client printed at its end.
-pub(super) fn report(process: Process) -> Result<Report> {
-    let lines = process.finish(AMPLE)?;
+pub(super) fn report(lines: &[String]) -> Result<Report> {
     let line = lines.last().context("the client printed no report")?;
     Ok(serde_json::from_str(line)?)
 }

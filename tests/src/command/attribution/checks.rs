@@ -117,29 +117,38 @@ pub(super) fn host_network(bench: &mut Bench<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Containers that containerd and runc run.
+/// Pods that containerd and runc make, asked through CRI as the kubelet does.
 pub(super) fn real_runtime(bench: &mut Bench<'_>) -> Result<()> {
     let runtime = Containerd::start()?;
+    runtime.import_image()?;
     let cgroups = bench.node.directories().cgroups.clone();
     let args = queries(50, Duration::from_millis(10));
     let mut ran = Vec::new();
-    for (name, spec) in [("web-6b7f8d9c5-t4k2z", CART), ("db-1", API), ("cache", WORKER)] {
+    let pods = [
+        ("web-6b7f8d9c5-t4k2z", Namespace::Named(String::new())),
+        ("db-1", Namespace::Named(String::new())),
+        ("node-agent-x7k2b", Namespace::Own),
+    ];
+    for (name, network) in pods {
         bench.next_is_for_cgroupfs();
-        let pod = bench.pod("prod", name, &spec)?;
+        let pod = bench.pod_in("prod", name, network)?;
+        let sandbox = runtime.sandbox(&pod, &cgroups, &[])?;
         let mut containers = Vec::new();
         for name in ["app", "exporter"] {
-            let container = pod.planned(name, 0)?;
-            let key = bench.truth.key("containerd", Who::of(&pod, &container));
-            let process = runtime.run(&pod, &container, &cgroups, &bench.client(key, &args)?)?;
-            containers.push((container, bench.asker(key, process)));
+            let key = bench.truth.key("containerd", Who::named(&pod.label()));
+            let container = sandbox.create(&pod, name, &bench.client(key, &args)?)?;
+            bench.truth.is_in(key, (container.id.clone(), name.to_owned()));
+            containers.push((key, container));
         }
-        ran.push((pod, containers));
+        // All at once.
+        containers.iter().try_for_each(|(_, container)| container.start())?;
+        ran.push((pod, sandbox, containers));
     }
-    for (pod, containers) in ran {
-        for (container, asker) in containers {
-            bench.finish(asker)?;
-            container.remove();
+    for (pod, sandbox, containers) in ran {
+        for (key, container) in containers {
+            bench.printed(key, &container.finish()?)?;
         }
+        sandbox.remove()?;
         pod.remove();
     }
     Ok(())
@@ -260,7 +269,7 @@ pub(super) fn short_lived(bench: &mut Bench<'_>, pods: u32, per_second: u32) -> 
         let key = bench.truth.key("short-lived", Who::of(&pod, &container));
         let process = container.spawn(bench.client(key, &args)?)?;
         alive.push(thread::spawn(move || {
-            let report = super::bench::report(process);
+            let report = super::bench::report(&process.finish(AMPLE)?);
             remove(&pod, &container);
             report.map(|report| (key, report.sent))
         }));

@@ -152,7 +152,7 @@ fn play(args: &Args, node: &Node, programs: &Programs) -> Result<Report> {
             all,
             &inside,
         ),
-        check("containerd", "containers run by containerd and runc", all),
+        check("containerd", "pods that containerd and runc made, through CRI", all),
         check(
             "softirq-drops",
             "queries and answers dropped by a rule in softirq: the loss is the sender's",

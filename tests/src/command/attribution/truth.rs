@@ -70,6 +70,11 @@ impl Truth {
         self.entries.len() - 1
     }
 
+    /// The one with this key is in a container that has been made since: id and name.
+    pub(super) fn is_in(&mut self, key: usize, container: (String, String)) {
+        self.entries[key].who.container = Some(container);
+    }
+
     /// Queries of this key are passed on by `proxy`.
     pub(super) fn passed_on_by(&mut self, key: usize, proxy: Who) {
         self.entries[key].proxy = Some(proxy);
@@ -190,6 +195,7 @@ mod tests {
             label: label.to_owned(),
             container: container.map(str::to_owned),
             container_name: name.map(str::to_owned),
+            ..Owner::default()
         }
     }
 
