@@ -76,7 +76,8 @@ impl Containerd {
         // This machine's programs are bound into it later.
         for part in ["bin", "lib", "lib64", "sbin"] {
             let link = rootfs.join(part);
-            if !link.exists() {
+            // It leads nowhere until programs are bound in.
+            if !link.is_symlink() {
                 symlink(format!("usr/{part}"), link)?;
             }
         }
