@@ -46,7 +46,7 @@ pub struct Scrape<'a> {
 
 /// Writes the page.
 #[must_use]
-pub fn collect(scrape: &Scrape<'_>, owners: &mut Owners, format: Format) -> String {
+pub fn collect(scrape: &Scrape<'_>, owners: &mut Owners, format: Format) -> Vec<u8> {
     let mut page = Page::new(format);
     let rows = owners.sort(&scrape.snapshot.pods, scrape.limits);
     of_owners(&mut page, &owners.with_the_rest(&rows));
@@ -287,7 +287,7 @@ mod tests {
             shedding: &Shedding { shed: vec![Shed::Lines], ..Shedding::default() },
             own: OwnCost::default(),
         };
-        collect(&scrape, &mut Owners::default(), format)
+        String::from_utf8(collect(&scrape, &mut Owners::default(), format)).unwrap()
     }
 
     #[test]
@@ -364,7 +364,7 @@ mod tests {
         let rows = [&snapshot.pods[0]];
         let mut page = Page::new(Format::Text);
         of_servers(&mut page, &rows);
-        let text = page.finish();
+        let text = String::from_utf8(page.finish()).unwrap();
         let others: Vec<&str> =
             text.lines().filter(|line| line.contains("server=\"other\"")).collect();
         let queries = others.iter().find(|line| line.contains("_server_queries_total{")).unwrap();

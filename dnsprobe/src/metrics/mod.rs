@@ -7,6 +7,7 @@ mod family;
 mod own;
 mod owners;
 mod page;
+mod protobuf;
 mod reference;
 
 pub(crate) use collect::Labels;

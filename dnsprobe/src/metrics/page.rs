@@ -1,9 +1,16 @@
-//! Writes metrics as Prometheus' text format (0.0.4) or OpenMetrics (1.0).
+//! Writes metrics as Prometheus' text format (0.0.4), OpenMetrics (1.0), or protobuf
+//! with native histograms.
 
 use std::fmt::Write as _;
 
-use super::family::{Family, Kind, Label};
+use super::{
+    family::{Family, Kind, Label},
+    protobuf::Families,
+};
 use crate::stats::{BOUNDS_SECONDS, Buckets};
+
+/// The message that Prometheus takes as protobuf.
+const MESSAGE: &str = "io.prometheus.client.MetricFamily";
 
 /// How metrics are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,16 +19,40 @@ pub enum Format {
     Text,
     /// OpenMetrics, version 1.0.
     OpenMetrics,
+    /// Prometheus' protobuf, with native histograms.
+    Protobuf,
 }
 
 impl Format {
-    /// What a client wants to have that sent this `Accept` header.
+    /// What a client wants most that sent this `Accept` header.
     #[must_use]
     pub fn wanted(accept: &str) -> Self {
-        let is_open = |media: &str| {
-            media.split(';').next().map(str::trim) == Some("application/openmetrics-text")
-        };
-        if accept.split(',').any(is_open) { Self::OpenMetrics } else { Self::Text }
+        let mut wanted = (0.0, Self::Text);
+        for offer in accept.split(',') {
+            let mut parts = offer.split(';').map(str::trim);
+            let media = parts.next().unwrap_or_default();
+            let parameters: Vec<(&str, &str)> =
+                parts.filter_map(|part| part.split_once('=')).collect();
+            let parameter =
+                |name| parameters.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
+            let format = match media {
+                "application/openmetrics-text" => Self::OpenMetrics,
+                "application/vnd.google.protobuf"
+                    if parameter("proto") == Some(MESSAGE)
+                        && parameter("encoding") == Some("delimited") =>
+                {
+                    Self::Protobuf
+                }
+                "text/plain" => Self::Text,
+                _ => continue,
+            };
+            let quality = parameter("q").map_or(1.0, |q| q.parse().unwrap_or(0.0));
+            // The first of equals.
+            if quality > wanted.0 {
+                wanted = (quality, format);
+            }
+        }
+        wanted.1
     }
 
     /// Its media type.
@@ -30,14 +61,28 @@ impl Format {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Protobuf => {
+                "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; \
+                 encoding=delimited"
+            }
         }
     }
 }
 
 /// A page of metrics that grows.
 #[derive(Debug)]
-pub struct Page {
-    format: Format,
+pub struct Page(Body);
+
+#[derive(Debug)]
+enum Body {
+    Text(Text),
+    Protobuf(Families),
+}
+
+/// Lines of either text format.
+#[derive(Debug)]
+struct Text {
+    is_open: bool,
     text: String,
     family: Option<Family>,
 }
@@ -46,18 +91,54 @@ impl Page {
     /// An empty page.
     #[must_use]
     pub fn new(format: Format) -> Self {
-        Self { format, text: String::new(), family: None }
+        let is_open = format == Format::OpenMetrics;
+        Self(match format {
+            Format::Protobuf => Body::Protobuf(Families::default()),
+            Format::Text | Format::OpenMetrics => {
+                Body::Text(Text { is_open, text: String::new(), family: None })
+            }
+        })
     }
 
     /// One series of a family. All of a family come one after the other.
     pub fn add(&mut self, family: Family, labels: &[(Label, &str)], value: f64) {
+        match &mut self.0 {
+            Body::Text(text) => text.add(family, labels, value),
+            Body::Protobuf(families) => families.add(family, labels, value),
+        }
+    }
+
+    /// The same of a histogram.
+    pub fn add_histogram(&mut self, family: Family, labels: &[(Label, &str)], values: &Buckets) {
+        match &mut self.0 {
+            Body::Text(text) => text.add_histogram(family, labels, values),
+            Body::Protobuf(families) => families.add_histogram(family, labels, values),
+        }
+    }
+
+    /// The whole page.
+    #[must_use]
+    pub fn finish(self) -> Vec<u8> {
+        match self.0 {
+            Body::Text(Text { is_open, mut text, .. }) => {
+                if is_open {
+                    text.push_str("# EOF\n");
+                }
+                text.into_bytes()
+            }
+            Body::Protobuf(families) => families.finish(),
+        }
+    }
+}
+
+impl Text {
+    fn add(&mut self, family: Family, labels: &[(Label, &str)], value: f64) {
         self.begin(family);
         let suffix = if family.kind() == Kind::Counter { "_total" } else { "" };
         self.sample(family, suffix, labels, None, value);
     }
 
-    /// The same of a histogram.
-    pub fn add_histogram(&mut self, family: Family, labels: &[(Label, &str)], values: &Buckets) {
+    fn add_histogram(&mut self, family: Family, labels: &[(Label, &str)], values: &Buckets) {
         self.begin(family);
         let mut below = 0;
         for (count, bound) in values.counts.iter().zip(BOUNDS_SECONDS) {
@@ -70,15 +151,6 @@ impl Page {
         self.sample(family, "_count", labels, None, count);
     }
 
-    /// The whole page.
-    #[must_use]
-    pub fn finish(mut self) -> String {
-        if self.format == Format::OpenMetrics {
-            self.text.push_str("# EOF\n");
-        }
-        self.text
-    }
-
     fn begin(&mut self, family: Family) {
         if self.family == Some(family) {
             return;
@@ -86,9 +158,9 @@ impl Page {
         self.family = Some(family);
         let name = family.name();
         // The text format types samples, OpenMetrics families.
-        let (suffix, kind) = match (family.kind(), self.format) {
-            (Kind::Counter, Format::Text) => ("_total", "counter"),
-            (Kind::Counter, Format::OpenMetrics) => ("", "counter"),
+        let (suffix, kind) = match (family.kind(), self.is_open) {
+            (Kind::Counter, false) => ("_total", "counter"),
+            (Kind::Counter, true) => ("", "counter"),
             // OpenMetrics has a type of its own, whose samples end in `_info`; as a
             // gauge it is the same series in both.
             (Kind::Gauge | Kind::Info, _) => ("", "gauge"),
@@ -99,7 +171,7 @@ impl Page {
         let unit = ["seconds", "bytes"]
             .into_iter()
             .find(|unit| name.strip_suffix(unit).is_some_and(|rest| rest.ends_with('_')));
-        if let (Format::OpenMetrics, Some(unit)) = (self.format, unit) {
+        if let (true, Some(unit)) = (self.is_open, unit) {
             let _ = writeln!(self.text, "# UNIT {name} {unit}");
         }
     }
@@ -135,7 +207,7 @@ impl Page {
     }
 }
 
-/// A number as both formats want it.
+/// A number as both text formats want it.
 struct Number(f64);
 
 impl std::fmt::Display for Number {
@@ -147,17 +219,28 @@ impl std::fmt::Display for Number {
     }
 }
 
-/// Writes a label's value so that it ends where it should; a control character, which
-/// no format forbids and no terminal wants, as its escape.
-fn escape(text: &mut String, value: &str) {
+/// A label's value with every control character, which no format forbids and no
+/// terminal wants, as its escape.
+pub(super) fn printable(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
     for character in value.chars() {
+        match character {
+            other if other.is_control() && other != '\n' => {
+                let _ = write!(text, "\\u{{{:x}}}", u32::from(other));
+            }
+            other => text.push(other),
+        }
+    }
+    text
+}
+
+/// Writes a label's value so that it ends where it should.
+fn escape(text: &mut String, value: &str) {
+    for character in printable(value).chars() {
         match character {
             '\\' => text.push_str("\\\\"),
             '"' => text.push_str("\\\""),
             '\n' => text.push_str("\\n"),
-            other if other.is_control() => {
-                let _ = write!(text, "\\\\u{{{:x}}}", u32::from(other));
-            }
             other => text.push(other),
         }
     }
@@ -169,13 +252,17 @@ mod tests {
 
     use super::*;
 
+    fn text(page: Page) -> String {
+        String::from_utf8(page.finish()).unwrap()
+    }
+
     #[test]
     fn a_counter_ends_in_total_in_both_formats() {
         let page = |format| {
             let mut page = Page::new(format);
             page.add(Family::LostEvents, &[], 3.0);
             page.add(Family::ProcessMemory, &[], 4096.0);
-            page.finish()
+            text(page)
         };
         assert_eq!(
             page(Format::Text),
@@ -206,7 +293,7 @@ mod tests {
         values.counts[21] = 1;
         let mut page = Page::new(Format::Text);
         page.add_histogram(Family::Latency, &[(Label::Role, "client")], &values);
-        let text = page.finish();
+        let text = text(page);
         let has = |line: &str| assert!(text.lines().any(|own| own == line), "{line}\n{text}");
         has("dnsprobe_latency_seconds_bucket{role=\"client\",le=\"0.0001\"} 2");
         has("dnsprobe_latency_seconds_bucket{role=\"client\",le=\"30\"} 2");
@@ -221,6 +308,18 @@ mod tests {
         assert_eq!(Format::wanted(prometheus), Format::OpenMetrics);
         assert_eq!(Format::wanted("text/plain"), Format::Text);
         assert_eq!(Format::wanted(""), Format::Text);
+        assert_eq!(Format::wanted("*/*;q=0.1, text/html"), Format::Text);
+    }
+
+    #[test]
+    fn who_asks_for_native_histograms_gets_protobuf() {
+        let native = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;\
+                      encoding=delimited,application/openmetrics-text;version=1.0.0;q=0.8,\
+                      text/plain;version=0.0.4;q=0.7,*/*;q=0.1";
+        assert_eq!(Format::wanted(native), Format::Protobuf);
+        assert_eq!(Format::wanted(&native.replace("delimited", "text")), Format::OpenMetrics);
+        let less = native.replace("delimited", "delimited;q=0.1");
+        assert_eq!(Format::wanted(&less), Format::OpenMetrics);
     }
 
     proptest! {
@@ -228,7 +327,7 @@ mod tests {
         fn no_label_breaks_out_of_its_line(value in any::<String>()) {
             let mut page = Page::new(Format::Text);
             page.add(Family::Queries, &[(Label::Unit, &value)], 1.0);
-            let text = page.finish();
+            let text = text(page);
             prop_assert_eq!(text.lines().count(), 3);
             let line = text.lines().last().unwrap();
             let inner = line.strip_prefix("dnsprobe_queries_total{unit=\"").unwrap();

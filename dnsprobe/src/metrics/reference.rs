@@ -10,7 +10,8 @@ use crate::stats::BOUNDS_SECONDS;
 pub fn reference() -> String {
     let mut text = String::from(
         "# Metrics\n\nMade by `cargo xtask docs`. `dnsprobe serve` shows them at `/metrics`, in \
-         Prometheus' text format or, to who asks for it, as OpenMetrics.\n\n\
+         Prometheus' text format or, to who asks for it, as OpenMetrics or as protobuf with \
+         native histograms.\n\n\
          | metric | kind | labels | meaning |\n|---|---|---|---|\n",
     );
     for family in Family::ALL {
@@ -36,6 +37,9 @@ pub fn reference() -> String {
         "\nBuckets end at {} seconds; one more has no end. The kernel's own buckets are at most \
          3.1 % wide: a value that close below a bound may be counted above it, never the other way \
          round.\n\n\
+         A Prometheus that asks for protobuf (2.40 and newer with \
+         `--enable-feature=native-histograms`) gets both histograms also as native ones: eight \
+         buckets to each power of two, each 9.1 % wide, instead of the buckets above.\n\n\
          ## Labels\n\n\
          - `owner_kind`: `pod`, `container` (one outside any pod; `unit` is its name), `host` (a process outside both), `unattributed`, or `other`: \
          the sum of all owners beyond `--max-owners` and of pods outside `--namespaces`. Those keep \

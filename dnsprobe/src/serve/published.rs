@@ -206,7 +206,7 @@ impl Published {
     }
 
     /// The page of metrics; nothing before the first reading.
-    pub fn metrics(&mut self, format: Format, own: OwnCost) -> Option<String> {
+    pub fn metrics(&mut self, format: Format, own: OwnCost) -> Option<Vec<u8>> {
         let counters = &Counters::read_again(&mut self.processors);
         let snapshot = Arc::clone(self.snapshot()?);
         let scrape = Scrape {
@@ -269,7 +269,8 @@ mod tests {
         assert_eq!(metrics(&mut published), None);
         published.reading(&snapshot());
         assert_eq!(published.ready(), Ok(()));
-        assert!(metrics(&mut published).unwrap().contains("dnsprobe_queries_total"));
+        let page = String::from_utf8(metrics(&mut published).unwrap()).unwrap();
+        assert!(page.contains("dnsprobe_queries_total"));
     }
 
     #[test]

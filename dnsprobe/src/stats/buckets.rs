@@ -2,6 +2,8 @@
 
 use dnsprobe_common::histogram::upper_bound_ns;
 
+use super::Exponential;
+
 /// Upper bounds of the buckets, seconds: those that OpenTelemetry advises for
 /// `dns.lookup.duration` (5 ms to 10 s), finer ones below for servers on the node,
 /// and two above for resolvers' timeouts. One more bucket has no bound.
@@ -19,6 +21,8 @@ pub const BOUNDS_SECONDS: [f64; 21] = [
 pub struct Buckets {
     /// Values between the bound before and this one; the last: above all bounds.
     pub counts: [u64; BOUNDS_SECONDS.len() + 1],
+    /// The same values in exponential buckets.
+    pub exponential: Exponential,
     /// Sum of all values, seconds.
     pub sum_seconds: f64,
 }
@@ -29,6 +33,7 @@ impl Buckets {
         let highest = upper_bound_ns(bucket) as f64 / 1e9;
         let place = BOUNDS_SECONDS.partition_point(|bound| *bound < highest);
         self.counts[place] += count;
+        self.exponential.add(bucket, count);
     }
 
     /// How many values there are.
@@ -42,6 +47,7 @@ impl Buckets {
         for (own, other) in self.counts.iter_mut().zip(other.counts) {
             *own += other;
         }
+        self.exponential.merge(&other.exponential);
         self.sum_seconds += other.sum_seconds;
     }
 
@@ -53,7 +59,9 @@ impl Buckets {
         for (own, before) in counts.iter_mut().zip(earlier.counts) {
             *own = own.saturating_sub(before);
         }
-        Self { counts, sum_seconds: (self.sum_seconds - earlier.sum_seconds).max(0.0) }
+        let exponential = self.exponential.since(&earlier.exponential);
+        let sum_seconds = (self.sum_seconds - earlier.sum_seconds).max(0.0);
+        Self { counts, exponential, sum_seconds }
     }
 }
 

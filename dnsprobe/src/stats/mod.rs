@@ -4,6 +4,7 @@
 mod aggregates;
 mod buckets;
 mod completeness;
+mod exponential;
 mod latency;
 mod pod_stats;
 mod role;
@@ -17,6 +18,7 @@ mod tests;
 pub use aggregates::AggregateChanges;
 pub use buckets::{BOUNDS_SECONDS, Buckets};
 pub use completeness::{Completeness, Missing};
+pub use exponential::{Exponential, SCHEMA};
 pub use latency::{BAND_NAMES, BANDS, LatencySummary, band, shade};
 pub use pod_stats::PodStats;
 pub use role::{role_name, serialize_role};

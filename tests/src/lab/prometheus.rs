@@ -27,6 +27,15 @@ pub struct Prometheus {
 impl Prometheus {
     /// Start it; it scrapes this port of the loopback address every second.
     pub fn start(port: u16, target: u16) -> Result<Self> {
+        Self::start_with(port, target, &[])
+    }
+
+    /// The same for one that asks for native histograms.
+    pub fn start_native(port: u16, target: u16) -> Result<Self> {
+        Self::start_with(port, target, &["--enable-feature=native-histograms"])
+    }
+
+    fn start_with(port: u16, target: u16, further: &[&str]) -> Result<Self> {
         let directory = std::env::temp_dir().join(format!("prometheus-{port}"));
         fs::create_dir_all(&directory)?;
         let config = directory.join("prometheus.yml");
@@ -43,6 +52,7 @@ impl Prometheus {
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", directory.join("data").display()))
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .args(further)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());

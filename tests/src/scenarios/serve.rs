@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 
 use super::stage::{LOST_AFTER, Stage};
 use super::{Kernels, Outcome, Scenario};
+use crate::client::Report;
 use crate::client::query::Args;
 use crate::lab::cast::{CART, COREDNS_0, DNS, VICTIM};
 use crate::lab::firewall::{Balance, Rules};
@@ -32,6 +33,9 @@ pub(super) const SCENARIO: Scenario = Scenario {
 const PORT: u16 = 19_353;
 const SECOND_PORT: u16 = 19_354;
 const PROMETHEUS_PORT: u16 = 19_090;
+const NATIVE_PORT: u16 = 19_091;
+/// A native bucket is 9.1 % wide, and a value may be 3.1 % above it.
+const NATIVE_ERROR: f64 = 0.13;
 const CAUSE: &str = "policy-drop";
 const READ_WELL: &str = "dnsprobe_config_last_reload_successful";
 
@@ -71,6 +75,7 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     first.get("/readyz").context("it serves and is not ready")?;
     let second = start(stage, SECOND_PORT, &[])?;
     let prometheus = Prometheus::start(PROMETHEUS_PORT, PORT)?;
+    let native = Prometheus::start_native(NATIVE_PORT, PORT)?;
     let healthy = stage.healthy_pod(DNS)?;
     let args = Args { timeout_ms: 100, ..Args::new(DNS, 4) };
     let lost = stage.programs.query(stage.pod(&VICTIM)?, &args)?.report()?;
@@ -94,6 +99,9 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     if lost.lost() == 0 {
         counts.push("the fault did not happen".to_owned());
     }
+    native.catch_up()?;
+    let natives = native_histogram(&native, &of_cart("dnsprobe_latency_seconds"), &healthy)?;
+    drop(native);
     let complaints = lint(&first.text("/metrics")?)?;
     let settings = reads_settings_again(&mut first, &settings)?;
     let refusals = refuses_what_is_no_setting(stage, &file)?;
@@ -111,10 +119,26 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     loaded::wait_for(&before, AMPLE).context("something is left in the kernel")?;
     Ok(Outcome::default()
         .checked("counts of the clients, of /metrics and of Prometheus", counts)
+        .checked("the native histogram in Prometheus", natives)
         .checked("promtool check metrics", complaints)
         .checked("settings read again", settings)
         .checked("settings that are none", refusals)
         .checked("the end, the start after it, and what a kill leaves", end))
+}
+
+/// What a Prometheus that asked for native histograms has of a client's latencies.
+fn native_histogram(prometheus: &Prometheus, series: &str, client: &Report) -> Result<Vec<String>> {
+    let mut problems = Vec::new();
+    let count = prometheus.query(&format!("histogram_count({series})"))?;
+    problems.extend(equal("answers in the native histogram", count, client.answered));
+    let classic = prometheus.query(&series.replacen('{', "_count{", 1))?;
+    problems.extend(equal("answers in a classic one beside it", classic, 0));
+    let median = prometheus.query(&format!("histogram_quantile(0.5, {series})"))?;
+    let truth = client.rtt.as_ref().context("the client measured nothing")?.p50;
+    if (median / truth - 1.0).abs() > NATIVE_ERROR {
+        problems.push(format!("the median is {median} s, and the client measured {truth} s"));
+    }
+    Ok(problems)
 }
 
 /// SIGHUP with a broken file and with a good one.
