@@ -49,6 +49,9 @@ pub struct LostQuery {
 const SHORTEST_WAIT_NS: u64 = 900_000_000;
 /// No resolver waits longer for an answer (glibc allows 30 s).
 const LONGEST_WAIT_NS: u64 = 30_000_000_000;
+/// What was sent so much earlier is not looked at any more: twice the longest wait,
+/// because answers do not come in the order of their queries.
+const TOO_EARLY_NS: u64 = 2 * LONGEST_WAIT_NS;
 /// Queries of either kind that are remembered; the oldest go first.
 const REMEMBERED: usize = 16_384;
 
@@ -80,9 +83,11 @@ impl Retries {
             owner: transaction.owner.clone(),
             query: transaction.query.clone(),
         };
+        let sent_ns = answered.query.sent.unix_ns();
+        self.lost.forget_early(&key, sent_ns);
         let lost = self.lost.take(&key, |lost| repeats(&lost.query, &answered.query));
         let retries = lost.into_iter().map(|lost| link(lost, &answered)).collect();
-        self.answered.add(answered.query.sent.unix_ns(), key, answered);
+        self.answered.add(sent_ns, key, answered);
         retries
     }
 
@@ -90,10 +95,12 @@ impl Retries {
     pub fn decided(&mut self, verdict: &Verdict) -> Option<Retry> {
         let key = key(&verdict.query).filter(|_| verdict.loss)?;
         let lost = LostQuery { cause: verdict.cause, query: verdict.query.clone() };
+        let sent_ns = lost.query.sent.unix_ns();
+        self.answered.forget_early(&key, sent_ns);
         match self.answered.first(&key, |answered| repeats(&lost.query, &answered.query)) {
             Some(answered) => Some(link(lost, answered)),
             None => {
-                self.lost.add(lost.query.sent.unix_ns(), key, lost);
+                self.lost.add(sent_ns, key, lost);
                 None
             }
         }
@@ -123,9 +130,11 @@ fn link(lost: LostQuery, answered: &Answered) -> Retry {
     }
 }
 
-/// Queries by process and question, oldest first, a bounded number.
+/// Queries by process and question, oldest first, a bounded number. A process may ask
+/// one question thousands of times a second, so whatever is done at each query looks at
+/// the ends of a queue only, or reads along it and moves nothing.
 struct Recent<T> {
-    by_key: HashMap<Key, Vec<(u64, T)>>,
+    by_key: HashMap<Key, VecDeque<(u64, T)>>,
     order: VecDeque<(u64, Key)>,
 }
 
@@ -137,7 +146,7 @@ impl<T> Default for Recent<T> {
 
 impl<T> Recent<T> {
     fn add(&mut self, sent_ns: u64, key: Key, item: T) {
-        self.by_key.entry(key.clone()).or_default().push((sent_ns, item));
+        self.by_key.entry(key.clone()).or_default().push_back((sent_ns, item));
         self.order.push_back((sent_ns, key));
         if self.order.len() > REMEMBERED {
             self.forget_oldest();
@@ -151,17 +160,39 @@ impl<T> Recent<T> {
     /// Takes out all that fit.
     fn take(&mut self, key: &Key, fits: impl Fn(&T) -> bool) -> Vec<T> {
         let Some(items) = self.by_key.get_mut(key) else { return Vec::new() };
-        let taken = items.extract_if(.., |(_, item)| fits(item)).map(|(_, item)| item).collect();
+        let mut taken = Vec::new();
+        let mut at = 0;
+        while let Some((_, item)) = items.get(at) {
+            if fits(item) {
+                taken.extend(items.remove(at).map(|(_, item)| item));
+            } else {
+                at += 1;
+            }
+        }
         if items.is_empty() {
             self.by_key.remove(key);
         }
         taken
     }
 
+    /// Forgets what was sent too early to have to do with a query of this moment.
+    fn forget_early(&mut self, key: &Key, sent_ns: u64) {
+        let Some(items) = self.by_key.get_mut(key) else { return };
+        while items.front().is_some_and(|(at_ns, _)| at_ns + TOO_EARLY_NS < sent_ns) {
+            items.pop_front();
+        }
+        if items.is_empty() {
+            self.by_key.remove(key);
+        }
+    }
+
     fn forget_oldest(&mut self) {
         let Some((sent_ns, key)) = self.order.pop_front() else { return };
         let Some(items) = self.by_key.get_mut(&key) else { return };
-        items.retain(|(at_ns, _)| *at_ns != sent_ns);
+        // The oldest of its key is the first, unless it was taken or forgotten already.
+        if items.front().is_some_and(|(at_ns, _)| *at_ns == sent_ns) {
+            items.pop_front();
+        }
         if items.is_empty() {
             self.by_key.remove(&key);
         }
@@ -296,6 +327,23 @@ mod tests {
             recent.add(at_ns, (1, question("a.", QType::A)), at_ns);
         }
         assert_eq!(recent.order.len(), REMEMBERED);
-        assert_eq!(recent.by_key.values().map(Vec::len).sum::<usize>(), REMEMBERED);
+        assert_eq!(recent.by_key.values().map(VecDeque::len).sum::<usize>(), REMEMBERED);
+    }
+
+    #[test]
+    fn what_was_sent_too_early_makes_room() {
+        let mut recent = Recent::default();
+        let key = || (1, question("a.", QType::A));
+        for at_ns in [0, 1, TOO_EARLY_NS] {
+            recent.add(at_ns, key(), at_ns);
+        }
+        recent.forget_early(&key(), TOO_EARLY_NS + 1);
+        assert_eq!(recent.first(&key(), |_| true), Some(&1));
+        assert_eq!(recent.take(&key(), |_| true), [1, TOO_EARLY_NS]);
+        assert!(recent.by_key.is_empty());
+        // What was remembered of their order does no harm.
+        recent.add(5, key(), 5);
+        (0..3).for_each(|_| recent.forget_oldest());
+        assert_eq!(recent.take(&key(), |_| true), [5]);
     }
 }

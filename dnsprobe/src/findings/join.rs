@@ -161,10 +161,11 @@ impl Join {
         self.asked
             .of(question)
             .filter(|asked| {
-                asked.owner == server.owner
-                    && asked.pid == server.pid
-                    && asked.start_ns >= server.start_ns
+                // Names are compared last: many ask the same, and few at this moment.
+                asked.start_ns >= server.start_ns
                     && asked.end_ns <= server.end_ns
+                    && asked.pid == server.pid
+                    && asked.owner == server.owner
             })
             .collect()
     }

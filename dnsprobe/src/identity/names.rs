@@ -64,8 +64,10 @@ impl Names {
     /// own directory then, and the pod's containers that start later have none.
     pub(super) fn look_up_in_pod(&mut self, uid: &str, id: &str, now: Instant) {
         let named = self.files.facts(id, now).is_some_and(|facts| facts.name.is_some());
-        let in_logs = self.logs.name(uid, now).is_some();
-        if !named && !(in_logs && self.logs.container_name(uid, id, now).is_some()) {
+        let named = named
+            || self.logs.name(uid, now).is_some()
+                && self.logs.container_name(uid, id, now).is_some();
+        if !named {
             self.missed(id, now);
         }
     }
