@@ -332,6 +332,22 @@ pub const SAME_ON_EVERY_KERNEL: &[&str] = &[
     "serve-hostile",
     "serve-left-alone",
     "serve-overload",
+    "dashboards",
+    // The hooks of others (`capture`, `healthy`, `latency`, `no-listener`, `tcp`,
+    // `conntrack-clash-resolved`, `ipvs-stale-backend`, `stale-nat-entry`); what they
+    // add is told apart in user space.
+    "capture-failed",
+    "late-answer",
+    "conntrack-clash-late-answer",
+    "server-silent",
+    "answer-mismatch",
+    "slow-server-queue",
+    "slow-client",
+    "truncated-no-tcp",
+    "tcp-unanswered",
+    "ipvs-crossed-answer",
+    "stale-masquerade",
+    "remote-ends",
 ];
 
 #[cfg(test)]
