@@ -22,6 +22,16 @@ pub(super) const EARLY: u32 = 10;
 /// Entries between two looks at how far it is.
 const PROGRESS_EVERY: u64 = 4_096;
 
+/// When a command prints: lines that are printed all along would be disturbed by a
+/// progress bar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Prints {
+    /// From the beginning to the end.
+    AllAlong,
+    /// What it all came to.
+    AtItsEnd,
+}
+
 /// A recording to take everything from.
 #[derive(Clone, Debug)]
 pub(super) struct Recorded {
@@ -29,8 +39,8 @@ pub(super) struct Recorded {
     pub(super) file: PathBuf,
     /// The node it was made on.
     pub(super) node: String,
-    /// Whether lines are printed all along, which a progress bar would disturb.
-    pub(super) prints: bool,
+    /// When the command prints.
+    pub(super) prints: Prints,
 }
 
 /// What of a recording is no observation, and what could not be used.
@@ -75,8 +85,9 @@ pub(super) fn run(
     Ok(aside)
 }
 
-fn bar(reader: &Reader, prints: bool) -> ProgressBar {
-    if !io::stderr().is_terminal() || (prints && io::stdout().is_terminal()) {
+fn bar(reader: &Reader, prints: Prints) -> ProgressBar {
+    let disturbs = prints == Prints::AllAlong && io::stdout().is_terminal();
+    if !io::stderr().is_terminal() || disturbs {
         return ProgressBar::hidden();
     }
     let style = "{wide_bar} {bytes} of {total_bytes}, {eta} left";

@@ -7,7 +7,11 @@ use std::{
 
 use clap::{Args, Subcommand};
 
-use super::{WatchOptions, diagnose, playback::Recorded, report, top, trace};
+use super::{
+    WatchOptions, diagnose,
+    playback::{Prints, Recorded},
+    report, top, trace,
+};
 use crate::{output::printable, record::Reader};
 
 /// Run a view from what `dnsprobe record` wrote, with the results that it would
@@ -46,20 +50,20 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
     let recorded = open(&options.file)?;
     match options.view.clone() {
         View::Top(mut view) => {
-            recorded.replaces(&mut view.watch)?;
+            recorded.replaces(&mut view.watch, Prints::AllAlong)?;
             top::run(&view)
         }
         View::Trace(mut view) => {
-            recorded.replaces(&mut view.watch)?;
+            recorded.replaces(&mut view.watch, Prints::AllAlong)?;
             trace::run(&view)
         }
         View::Diagnose(mut view) => {
-            recorded.replaces(&mut view.watch)?;
+            recorded.replaces(&mut view.watch, Prints::AtItsEnd)?;
             diagnose::run(&view)
         }
         View::Report(mut view) => {
             anyhow::ensure!(view.from.is_none(), "--from has no use in a replay");
-            recorded.replaces(&mut view.watch)?;
+            recorded.replaces(&mut view.watch, Prints::AtItsEnd)?;
             report::run(&view)
         }
     }
@@ -93,16 +97,15 @@ pub(super) fn open(file: &Path) -> anyhow::Result<Source> {
 impl Source {
     /// For a command that prints only at its end.
     pub(super) fn recorded(self) -> Recorded {
-        Recorded { file: self.file, node: self.node, prints: false }
+        Recorded { file: self.file, node: self.node, prints: Prints::AtItsEnd }
     }
 
     /// Makes a view take everything from here.
-    pub(super) fn replaces(&self, watch: &mut WatchOptions) -> anyhow::Result<()> {
+    pub(super) fn replaces(&self, watch: &mut WatchOptions, prints: Prints) -> anyhow::Result<()> {
         anyhow::ensure!(watch.record.is_none(), "--record has no use in a replay");
         watch.traffic.lost_after = self.lost_after;
         watch.traffic.ports.clone_from(&self.ports);
-        watch.replay =
-            Some(Recorded { file: self.file.clone(), node: self.node.clone(), prints: true });
+        watch.replay = Some(Recorded { file: self.file.clone(), node: self.node.clone(), prints });
         Ok(())
     }
 }

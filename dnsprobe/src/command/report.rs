@@ -14,7 +14,8 @@ use super::{
     EXIT_FOUND, EXIT_OK, WatchOptions,
     beside::Beside,
     diagnose::{self, Examination},
-    playback, replay,
+    playback::{self, Prints},
+    replay,
     watch::{self, Detail, Handler},
 };
 use crate::{
@@ -78,7 +79,7 @@ enum Format {
 pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
     let mut watch = options.watch.clone();
     if let Some(file) = &options.from {
-        replay::open(file)?.replaces(&mut watch)?;
+        replay::open(file)?.replaces(&mut watch, Prints::AtItsEnd)?;
     }
     let live = watch.replay.is_none();
     watch.duration = watch.duration.or(live.then_some(DURATION));

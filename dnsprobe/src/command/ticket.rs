@@ -11,7 +11,7 @@ use super::{
     beside::Beside,
     capture::Capture,
     diagnose::{self, Examination},
-    playback::{self, Recorded},
+    playback::{self, Prints, Recorded},
     recording, replay,
     traffic::Traffic,
     watch::{self, Detail, Handler},
@@ -106,7 +106,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
                 None => &mut super::record::Nobody,
             };
             watch::run(&watch, Detail::Transactions, every, handler)?;
-            Recorded { file, node: watch.node_name(), prints: false }
+            Recorded { file, node: watch.node_name(), prints: Prints::AtItsEnd }
         }
     };
     let mut case = case(options, &recording)?;
