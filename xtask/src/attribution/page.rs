@@ -19,7 +19,9 @@ directories and links, containerd's state files; half of the pods lack the state
 files), made by the lab itself. The pods of the check `containerd` are made by a real
 runtime, containerd with runc, asked through CRI as the kubelet asks it, with the
 kubelet's cgroup parents and a network by CNI. That the runtime alone names them, where
-no file does, is scenario `cri-pods`. The Kubernetes API is not asked here: see
+no file does, is scenario `cri-pods`. The lab's own clients enter their cgroup after
+they started, as containers of older runtimes do; so that a second of it is enough for
+50 of them, the hierarchy is mounted with `favordynmods`. The Kubernetes API is not asked here: see
 [kubernetes.md](kubernetes.md#how-it-is-tested).
 
 ";

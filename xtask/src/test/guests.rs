@@ -1,6 +1,7 @@
-//! The lab on each guest kernel: every scenario on one kernel, and on the others
-//! those whose outcome could be another there. What is left out counts as
-//! skipped; `cargo xtask accuracy` runs all on all.
+//! What runs in guests, two of them at a time: the bench gate, and the lab on each
+//! kernel: every scenario on one, and on the others those whose outcome could be
+//! another there. What is left out counts as skipped; `cargo xtask accuracy` runs
+//! all on all.
 
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use crate::bench;
 use crate::lab_guest::{Kept, LabGuest, Lines, Printed, two_at_a_time};
 use crate::progress::seconds;
 use crate::setup::GuestKernel;
@@ -20,10 +22,18 @@ use crate::workspace::Workspace;
 const LIMIT: Duration = Duration::from_secs(50 * 60);
 /// The slowest scenarios that are named.
 const SLOWEST: usize = 5;
+/// With more scenarios than this a kernel has several guests, so that both
+/// processors are busy to the end. A guest's start is worth one or two scenarios.
+const PER_GUEST: usize = 24;
+/// What the gate's lines start with.
+const GATE: &str = "bench gate";
 
 /// What to run in the guests.
 #[derive(Debug)]
 pub(super) struct Plan<'a> {
+    /// The instructions of the hot path against their baseline.
+    pub(super) gate: bool,
+    /// The lab on these.
     pub(super) kernels: &'a [String],
     /// Chosen by name; when empty, all on one kernel and a selection on the
     /// others.
@@ -32,19 +42,35 @@ pub(super) struct Plan<'a> {
     pub(super) whole: bool,
 }
 
-/// One guest to run. Its clock counts instructions, so that a busy machine
-/// disturbs nothing and waiting costs nothing.
+/// One guest to run.
 #[derive(Debug)]
-struct Job {
+enum Job {
+    Gate,
+    Lab(Share),
+}
+
+/// A kernel's scenarios, or a share of them. The guest's clock counts
+/// instructions, so that a busy machine disturbs nothing and waiting costs nothing.
+#[derive(Debug)]
+struct Share {
+    version: String,
     /// What its lines start with.
     label: String,
     kernel: GuestKernel,
     scenarios: Vec<String>,
-    /// Scenarios that are left out on this kernel.
-    left_out: usize,
 }
 
 impl Job {
+    /// What it counts for.
+    fn name(&self) -> &str {
+        match self {
+            Self::Gate => GATE,
+            Self::Lab(share) => &share.version,
+        }
+    }
+}
+
+impl Share {
     fn guest(&self, workspace: &Workspace) -> LabGuest {
         let mut arguments: Vec<String> =
             ["run", "--exact-clock", "--out", "/out"].map(str::to_owned).to_vec();
@@ -91,32 +117,81 @@ impl Scenarios {
     }
 }
 
-/// The tally of each guest, in the order of the plan.
+/// The tally of the gate and of each kernel, in the order of the plan.
 pub(super) fn run(workspace: &Workspace, plan: &Plan<'_>) -> Result<Vec<(String, Tally)>> {
     let listed = Scenarios::list(workspace)?;
+    let lines = Lines::out();
     let mut jobs = Vec::new();
+    let mut tallies: Vec<(String, Tally)> = Vec::new();
+    if plan.gate {
+        jobs.push(Job::Gate);
+        tallies.push((GATE.to_owned(), Tally::default()));
+    }
     for version in plan.kernels {
         let kernel = vm::find_kernel(workspace, version)?;
         let scenarios = listed.on(version, plan);
         let wanted = if plan.scenarios.is_empty() { listed.all.len() } else { scenarios.len() };
         let left_out = wanted - scenarios.len();
-        jobs.push(Job { label: version.clone(), kernel, scenarios, left_out });
+        if left_out > 0 {
+            lines.say(
+                version,
+                &format!(
+                    "skip  {left_out} scenarios whose outcome does not depend on the kernel; \
+                     `cargo xtask accuracy` runs them here"
+                ),
+            );
+        }
+        tallies.push((version.clone(), Tally::skipped(left_out)));
+        let shares = shares(&scenarios);
+        let several = shares.len() > 1;
+        for (number, scenarios) in (1..).zip(shares) {
+            let label = if several { format!("{version}-{number}") } else { version.clone() };
+            let (version, kernel) = (version.clone(), kernel.clone());
+            jobs.push(Job::Lab(Share { version, label, kernel, scenarios }));
+        }
     }
-    // The longest first, so that the machine is not left with one guest.
-    jobs.sort_by_key(|job| std::cmp::Reverse(job.scenarios.len()));
-    let lines = Lines::out();
-    let tallies = two_at_a_time(jobs.len(), |index| lab(workspace, &jobs[index], lines));
-    Ok(jobs.into_iter().map(|job| job.label).zip(tallies).collect())
+    let counted = two_at_a_time(jobs.len(), |index| match &jobs[index] {
+        Job::Gate => gate(workspace, lines),
+        Job::Lab(share) => lab(workspace, share, lines),
+    });
+    for (job, tally) in jobs.iter().zip(counted) {
+        if let Some((_, sum)) = tallies.iter_mut().find(|(name, _)| name == job.name()) {
+            *sum += tally;
+        }
+    }
+    Ok(tallies)
+}
+
+/// As few equal shares as may be. Neighbours in the list, of which some take long,
+/// go to different ones.
+fn shares(scenarios: &[String]) -> Vec<Vec<String>> {
+    let count = scenarios.len().div_ceil(PER_GUEST);
+    (0..count).map(|first| scenarios.iter().skip(first).step_by(count).cloned().collect()).collect()
+}
+
+/// Each row of the bench against its baseline.
+fn gate(workspace: &Workspace, lines: Lines) -> Tally {
+    let compared = bench::compare(workspace).unwrap_or_else(|error| {
+        lines.say(GATE, &format!("FAIL  {error:#}"));
+        Vec::new()
+    });
+    let mut sum = Tally::default();
+    for row in &compared {
+        lines.say(GATE, &row.to_string());
+        sum += if row.passed() { Tally::PASSED } else { Tally::FAILED };
+    }
+    // Nothing compared is a failure, too.
+    Tally::of_runner((!compared.is_empty()).then_some(sum), sum.failed == 0)
 }
 
 /// Runs the lab in one guest. A guest that does not boot gets a second chance,
 /// because that says nothing about dnsprobe; a failed scenario does not.
-fn lab(workspace: &Workspace, job: &Job, lines: Lines) -> Tally {
+fn lab(workspace: &Workspace, share: &Share, lines: Lines) -> Tally {
     let started = Instant::now();
-    let say = |line: &str| lines.say(&job.label, line);
+    let say = |line: &str| lines.say(&share.label, line);
     for attempt in 1..=2 {
         let printed: Kept = Arc::new(Mutex::new(Vec::new()));
-        let ended = match job.guest(workspace).run(workspace, lines, &printed) {
+        let ended = match share.guest(workspace).run(workspace, lines, &printed) {
             Ok(ended) => ended,
             Err(error) => {
                 say(&format!("FAIL  {error:#}"));
@@ -134,16 +209,7 @@ fn lab(workspace: &Workspace, job: &Job, lines: Lines) -> Tally {
             say("FAIL  the lab ended without a summary");
         }
         say(&format!("ended after {}; slowest: {}", seconds(started.elapsed()), slowest(&printed)));
-        let mut tally = Tally::of_runner(counted, ended.code() == 0);
-        if job.left_out > 0 {
-            say(&format!(
-                "skip  {} scenarios whose outcome does not depend on the kernel; \
-                 `cargo xtask accuracy` runs them here",
-                job.left_out
-            ));
-            tally += Tally::skipped(job.left_out);
-        }
-        return tally;
+        return Tally::of_runner(counted, ended.code() == 0);
     }
     Tally::FAILED
 }
@@ -177,7 +243,7 @@ mod tests {
     fn on(version: &str, kernels: &[&str], chosen: &[&str], whole: bool) -> Vec<String> {
         let owned = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
         let (kernels, scenarios_chosen) = (owned(kernels), owned(chosen));
-        let plan = Plan { kernels: &kernels, scenarios: &scenarios_chosen, whole };
+        let plan = Plan { gate: false, kernels: &kernels, scenarios: &scenarios_chosen, whole };
         scenarios().on(version, &plan)
     }
 
@@ -192,6 +258,18 @@ mod tests {
         assert_eq!(on("5.10", &["5.10", "6.12"], &["c"], false), ["c"]);
         assert_eq!(on("5.10", &["5.10", "6.12"], &[], true), ["a", "b", "c"]);
         assert_eq!(on("5.10", &["5.10"], &[], false), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn shares_are_equal_and_hold_each_scenario_once() {
+        let all: Vec<String> = (0..92).map(|number| number.to_string()).collect();
+        let parts = shares(&all);
+        assert!(parts.iter().all(|part| part.len() == 23), "{parts:?}");
+        assert_eq!(parts[1][..2], ["1", "5"]);
+        let mut together = parts.concat();
+        together.sort_by_key(|name| name.parse::<u32>().unwrap());
+        assert_eq!(together, all);
+        assert_eq!(shares(&all[..PER_GUEST]), [&all[..PER_GUEST]]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::progress::seconds;
 use crate::setup::SERIES;
 use crate::tally::Tally;
 use crate::workspace::Workspace;
-use crate::{bench, build, deploy, setup};
+use crate::{build, deploy, setup};
 
 /// Run the checks, the unit tests, the native test and the lab in guests
 #[derive(Debug, clap::Args)]
@@ -21,10 +21,11 @@ Run the checks, the unit tests, the native test and the lab in guests.
 
 Without a selection, everything: formatting, clippy, generated pages, \
 `cargo test`, dnsprobe on this machine's own kernel (needs root, else counted as \
-skipped), the instructions of the hot path against their baseline, and the lab's scenarios on each guest kernel, two guests at a time: all \
-of them on 6.12, on the others those whose outcome could depend on the kernel, \
-the rest counted as skipped (--whole runs all on all). The guests count \
-instructions, so that a busy machine changes nothing. The last line is the sum: N \
+skipped), and in guests, two at a time, the instructions of the hot path against \
+their baseline and the lab's scenarios on each kernel: all of them on 6.12, on the \
+others those whose outcome could depend on the kernel, the rest counted as skipped \
+(--whole runs all on all). The guests count instructions, so that a busy machine \
+changes nothing. The last line is the sum: N \
 passed, N failed, N skipped. The exit code is 1 after any failure.")]
 #[command(after_help = "\
 Examples:
@@ -117,24 +118,18 @@ fn run_sections(args: &Args, workspace: &Workspace, results: &mut Results) {
     if selection.native {
         results.section("native", || host::native(workspace));
     }
-    if selection.gate {
-        results.section("bench gate", || {
+    if selection.gate || selection.lab {
+        let kernels = if selection.lab { args.kernels() } else { Vec::new() };
+        let plan = guests::Plan {
+            gate: selection.gate,
+            kernels: &kernels,
+            scenarios: &args.scenario,
+            whole: args.whole,
+        };
+        results.section("guests", || {
             let mut sum = Tally::default();
-            for one in bench::compare(workspace)? {
-                println!("{one}");
-                sum += if one.passed() { Tally::PASSED } else { Tally::FAILED };
-            }
-            Ok(sum)
-        });
-    }
-    if selection.lab {
-        let kernels = args.kernels();
-        let (scenarios, whole) = (&args.scenario, args.whole);
-        let plan = guests::Plan { kernels: &kernels, scenarios, whole };
-        results.section("lab", || {
-            let mut sum = Tally::default();
-            for (version, tally) in guests::run(workspace, &plan)? {
-                println!("{version:<14} {tally}");
+            for (name, tally) in guests::run(workspace, &plan)? {
+                println!("{name:<14} {tally}");
                 sum += tally;
             }
             Ok(sum)
