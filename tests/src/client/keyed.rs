@@ -1,8 +1,10 @@
 //! Queries whose names say who asks them, so that whatever tells of them can be
 //! compared with the truth: `KEY.NUMBER.attribution.test.`
 
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -39,10 +41,18 @@ pub struct Args {
     /// In a network namespace of its own, with a server of its own on 127.0.0.1.
     #[arg(long)]
     pub own_network: bool,
+    /// Cgroup to enter before anything else.
+    #[arg(long, value_name = "DIR")]
+    pub cgroup: Option<PathBuf>,
 }
 
 /// Ask and count.
 pub fn run(args: &Args) -> Result<Report> {
+    if let Some(cgroup) = &args.cgroup {
+        // "0" is the writing process itself.
+        fs::write(cgroup.join("cgroup.procs"), "0")
+            .with_context(|| format!("cannot enter {}", cgroup.display()))?;
+    }
     let mut server = SocketAddr::new(args.server, PORT);
     if args.own_network {
         unshare(CloneFlags::CLONE_NEWNET).context("cannot have a network namespace")?;

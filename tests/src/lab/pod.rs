@@ -138,6 +138,11 @@ impl Pod {
 pub(super) fn spawn_on_host(mut command: Command, cgroup: &Path) -> Result<Process> {
     fs::create_dir_all(cgroup)?;
     join_cgroup(&mut command, cgroup)?;
+    spawn_here(command)
+}
+
+/// Start `command` in the lab's own cgroup and namespaces.
+pub fn spawn_here(command: Command) -> Result<Process> {
     Ok(Process::new(format!("{} on the host", command.get_program().display()), spawn(command)?))
 }
 

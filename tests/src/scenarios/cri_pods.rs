@@ -144,6 +144,7 @@ fn client(lab: &Path, key: &str) -> Result<Command> {
         timeout_ms: 1000,
         linger_ms: 0,
         own_network: false,
+        cgroup: None,
     };
     let mut command = Command::new(lab);
     command.args(["client", "keyed"]).args(options(&args)?);

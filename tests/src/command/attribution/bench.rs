@@ -115,5 +115,6 @@ pub(super) fn queries(count: u32, pause: Duration) -> keyed::Args {
         timeout_ms: 1000,
         linger_ms: 0,
         own_network: false,
+        cgroup: None,
     }
 }
