@@ -41,20 +41,24 @@ pub(super) struct PodLogs {
     read_at: Option<Instant>,
     /// Container names by id; outlives links and directories.
     containers: Bounded<ContainerId, String>,
+    /// Tells of new links.
+    links_watch: Option<Watch>,
     links_read_at: Option<Instant>,
 }
 
 impl PodLogs {
     pub(super) fn new(directory: PathBuf) -> Self {
-        let watch = Watch::of(&directory);
-        Self {
+        let mut new = Self {
+            watch: Watch::of(&directory),
             directory,
             names: Bounded::new(PODS),
-            watch,
             read_at: None,
             containers: Bounded::new(CONTAINERS),
+            links_watch: None,
             links_read_at: None,
-        }
+        };
+        new.watch_links();
+        new
     }
 
     /// The names of the pod with this UID; `None` when no directory tells.
@@ -70,12 +74,16 @@ impl PodLogs {
         self.names.get(uid).cloned()
     }
 
-    /// Takes in the directories that were made since the last time.
+    /// Takes in the directories and links that were made since the last time.
     pub(super) fn take_new(&mut self) {
-        let Some(watch) = &mut self.watch else { return };
-        while let Some(directory) = watch.next() {
+        while let Some(directory) = self.watch.as_mut().and_then(Watch::next) {
             if let Some((uid, name)) = directory.to_str().and_then(parse) {
                 self.names.insert(uid, name);
+            }
+        }
+        while let Some(link) = self.links_watch.as_mut().and_then(Watch::next) {
+            if let Some((id, name)) = link.to_str().and_then(parse_link) {
+                self.containers.insert(id, name);
             }
         }
     }
@@ -84,6 +92,9 @@ impl PodLogs {
     /// nor the pod has a single one.
     pub(super) fn container_name(&mut self, uid: &str, id: &str, now: Instant) -> Option<String> {
         let id = ContainerId::parse(id)?;
+        if self.containers.get(&id).is_none() {
+            self.take_new();
+        }
         if let Some(name) = self.containers.get(&id) {
             return Some(name.clone());
         }
@@ -94,24 +105,32 @@ impl PodLogs {
         let due = self.links_read_at.is_none_or(|at| now.duration_since(at) >= READ_INTERVAL);
         if due {
             self.links_read_at = Some(now);
-            for (id, name) in self.links() {
-                self.containers.insert(id, name);
-            }
+            self.read_links();
         }
         self.containers.get(&id).cloned()
     }
 
     /// `POD_NAMESPACE_CONTAINER-ID.log`, which the kubelet keeps beside the
     /// pods' directories.
-    fn links(&self) -> impl Iterator<Item = (ContainerId, String)> + use<> {
-        let entries =
-            self.directory.parent().and_then(|logs| fs::read_dir(logs.join("containers")).ok());
-        entries
-            .into_iter()
-            .flatten()
-            .flatten()
-            .take(LINKS)
-            .filter_map(|entry| parse_link(entry.file_name().to_str()?))
+    fn read_links(&mut self) {
+        // The directory may have come after we started.
+        if self.links_watch.is_none() {
+            self.watch_links();
+        }
+        let entries = self.links().and_then(|links| fs::read_dir(links).ok());
+        for entry in entries.into_iter().flatten().flatten().take(LINKS) {
+            if let Some((id, name)) = entry.file_name().to_str().and_then(parse_link) {
+                self.containers.insert(id, name);
+            }
+        }
+    }
+
+    fn watch_links(&mut self) {
+        self.links_watch = self.links().and_then(|links| Watch::of(&links));
+    }
+
+    fn links(&self) -> Option<PathBuf> {
+        Some(self.directory.parent()?.join("containers"))
     }
 
     /// A container has its directory before it starts, so where a pod has one

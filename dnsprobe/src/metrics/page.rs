@@ -2,6 +2,7 @@
 //! with native histograms.
 
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 use super::{
     family::{Family, Kind, Label},
@@ -85,6 +86,9 @@ struct Text {
     is_open: bool,
     text: String,
     family: Option<Family>,
+    /// Those of the series that is being written: a histogram needs them for each of
+    /// its lines.
+    labels: String,
 }
 
 impl Page {
@@ -95,7 +99,8 @@ impl Page {
         Self(match format {
             Format::Protobuf => Body::Protobuf(Families::default()),
             Format::Text | Format::OpenMetrics => {
-                Body::Text(Text { is_open, text: String::new(), family: None })
+                let (text, labels) = (String::new(), String::new());
+                Body::Text(Text { is_open, text, family: None, labels })
             }
         })
     }
@@ -134,21 +139,23 @@ impl Page {
 impl Text {
     fn add(&mut self, family: Family, labels: &[(Label, &str)], value: f64) {
         self.begin(family);
+        self.label(labels);
         let suffix = if family.kind() == Kind::Counter { "_total" } else { "" };
-        self.sample(family, suffix, labels, None, value);
+        self.sample(family, suffix, None, value);
     }
 
     fn add_histogram(&mut self, family: Family, labels: &[(Label, &str)], values: &Buckets) {
         self.begin(family);
+        self.label(labels);
         let mut below = 0;
-        for (count, bound) in values.counts.iter().zip(BOUNDS_SECONDS) {
+        for (count, bound) in values.counts.iter().zip(&*BOUNDS) {
             below += count;
-            self.sample(family, "_bucket", labels, Some(bound), below as f64);
+            self.sample(family, "_bucket", Some(bound), below as f64);
         }
         let count = values.count() as f64;
-        self.sample(family, "_bucket", labels, Some(f64::INFINITY), count);
-        self.sample(family, "_sum", labels, None, values.sum_seconds);
-        self.sample(family, "_count", labels, None, count);
+        self.sample(family, "_bucket", Some("+Inf"), count);
+        self.sample(family, "_sum", None, values.sum_seconds);
+        self.sample(family, "_count", None, count);
     }
 
     fn begin(&mut self, family: Family) {
@@ -176,47 +183,65 @@ impl Text {
         }
     }
 
-    fn sample(
-        &mut self,
-        family: Family,
-        suffix: &str,
-        labels: &[(Label, &str)],
-        le: Option<f64>,
-        value: f64,
-    ) {
-        self.text.push_str(family.name());
-        self.text.push_str(suffix);
-        let mut separator = '{';
+    /// Takes the labels of the next samples.
+    fn label(&mut self, labels: &[(Label, &str)]) {
+        self.labels.clear();
         for (label, value) in labels {
-            self.text.push(separator);
-            self.text.push_str(label.as_str());
-            self.text.push_str("=\"");
-            escape(&mut self.text, value);
-            self.text.push('"');
-            separator = ',';
+            if !self.labels.is_empty() {
+                self.labels.push(',');
+            }
+            self.labels.push_str(label.as_str());
+            self.labels.push_str("=\"");
+            escape(&mut self.labels, value);
+            self.labels.push('"');
         }
-        if let Some(bound) = le {
-            self.text.push(separator);
-            let _ = write!(self.text, "{}=\"{}\"", Label::Le.as_str(), Number(bound));
-            separator = ',';
+    }
+
+    fn sample(&mut self, family: Family, suffix: &str, le: Option<&str>, value: f64) {
+        let Self { text, labels, .. } = self;
+        text.push_str(family.name());
+        text.push_str(suffix);
+        if le.is_some() || !labels.is_empty() {
+            text.push('{');
+            text.push_str(labels);
+            if let Some(bound) = le {
+                if !labels.is_empty() {
+                    text.push(',');
+                }
+                for part in [Label::Le.as_str(), "=\"", bound, "\""] {
+                    text.push_str(part);
+                }
+            }
+            text.push('}');
         }
-        if separator == ',' {
-            self.text.push('}');
-        }
-        let _ = writeln!(self.text, " {}", Number(value));
+        text.push(' ');
+        write_number(text, value);
+        text.push('\n');
     }
 }
 
-/// A number as both text formats want it.
-struct Number(f64);
+/// The upper bounds of the buckets as both text formats want them.
+static BOUNDS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let text = |bound| {
+        let mut text = String::new();
+        write_number(&mut text, bound);
+        text
+    };
+    BOUNDS_SECONDS.into_iter().map(text).collect()
+});
 
-impl std::fmt::Display for Number {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.0 == f64::INFINITY {
-            return f.write_str("+Inf");
+/// Writes a number as both text formats want it. Most are counts, and these are
+/// written several times as fast as what may have a fraction.
+fn write_number(text: &mut String, value: f64) {
+    /// Up to here every whole number is a number of its own.
+    const WHOLE: f64 = 9_007_199_254_740_992.0;
+    let _ = match value {
+        f64::INFINITY => text.write_str("+Inf"),
+        whole if whole.fract() == 0.0 && (0.0..WHOLE).contains(&whole) => {
+            write!(text, "{}", whole as u64)
         }
-        write!(f, "{}", self.0)
-    }
+        other => write!(text, "{other}"),
+    };
 }
 
 /// A label's value with every control character, which no format forbids and no
@@ -236,6 +261,12 @@ pub(super) fn printable(value: &str) -> String {
 
 /// Writes a label's value so that it ends where it should.
 fn escape(text: &mut String, value: &str) {
+    // Nearly every name is made of these alone.
+    let plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+    if value.bytes().all(plain) {
+        text.push_str(value);
+        return;
+    }
     for character in printable(value).chars() {
         match character {
             '\\' => text.push_str("\\\\"),
@@ -300,6 +331,25 @@ mod tests {
         has("dnsprobe_latency_seconds_bucket{role=\"client\",le=\"+Inf\"} 3");
         has("dnsprobe_latency_seconds_sum{role=\"client\"} 1.25");
         has("dnsprobe_latency_seconds_count{role=\"client\"} 3");
+    }
+
+    #[test]
+    fn numbers_are_short_and_exact() {
+        for (value, expected) in [
+            (0.0, "0"),
+            (-0.0, "0"),
+            (3.0, "3"),
+            (0.1, "0.1"),
+            (-2.5, "-2.5"),
+            (1e300, &format!("{}", 1e300)),
+            (9_007_199_254_740_991.0, "9007199254740991"),
+            (f64::INFINITY, "+Inf"),
+            (f64::NAN, "NaN"),
+        ] {
+            let mut text = String::new();
+            write_number(&mut text, value);
+            assert_eq!(text, expected);
+        }
     }
 
     #[test]

@@ -80,6 +80,21 @@ fn a_containers_name_is_in_the_links() {
 }
 
 #[test]
+fn a_new_link_names_its_container_at_once() {
+    let temp = TempDir::new();
+    let links = temp.path().join("containers");
+    fs::create_dir_all(&links).unwrap();
+    let mut logs = PodLogs::new(temp.path().join("pods"));
+    let now = Instant::now();
+    assert_eq!(logs.container_name("u1", ID, now), None);
+    let link = links.join(format!("cart-0_shop_app-{ID}.log"));
+    fs::write(&link, "").unwrap();
+    fs::remove_file(&link).unwrap();
+    // The kernel told; nothing is due to be read yet.
+    assert_eq!(logs.container_name("u1", ID, now).as_deref(), Some("app"));
+}
+
+#[test]
 fn a_pod_with_one_container_needs_no_link() {
     let temp = TempDir::new();
     fs::create_dir_all(temp.path().join("shop_cart-0_u1/app")).unwrap();

@@ -1,16 +1,16 @@
-//! New directories of a directory, told by the kernel: a pod that is gone when
-//! somebody asks for its name has left it here.
+//! What is new in a directory, told by the kernel: a pod that is gone when somebody
+//! asks for its name has left it here.
 
 use std::{
     collections::VecDeque,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fmt,
     mem::MaybeUninit,
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::Path,
 };
 
-use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 
 /// The kernel keeps 16,384 events; more are lost, and the directory itself has
 /// to be read, as it is for every name that is not known.
@@ -31,7 +31,7 @@ impl Watch {
         Some(Self { descriptor, read: VecDeque::new() })
     }
 
-    /// The name of the next new directory; `None` when there is none now.
+    /// The name of the next new entry; `None` when there is none now.
     pub(super) fn next(&mut self) -> Option<OsString> {
         if self.read.is_empty() {
             self.fill();
@@ -44,10 +44,8 @@ impl Watch {
         let mut reader = inotify::Reader::new(&self.descriptor, &mut buffer);
         // One buffer is one system call; an error is "nothing now".
         while let Ok(event) = reader.next() {
-            if event.events().contains(ReadFlags::ISDIR)
-                && let Some(name) = event.file_name()
-            {
-                self.read.push_back(std::ffi::OsStr::from_bytes(name.to_bytes()).to_owned());
+            if let Some(name) = event.file_name() {
+                self.read.push_back(OsStr::from_bytes(name.to_bytes()).to_owned());
             }
             if reader.is_buffer_empty() {
                 break;
