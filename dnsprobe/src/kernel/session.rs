@@ -417,7 +417,12 @@ impl Session {
             arrived || now.saturating_sub(query.start_ns) > limit_ns
         };
         let maps = self.maps.get_mut();
-        let mut due: Vec<_> = maps.in_flight.entries().filter(|(_, query)| is_due(query)).collect();
+        let mut due = Vec::new();
+        maps.in_flight.entries().for_each(|entry| {
+            if is_due(&entry.1) {
+                due.push(entry);
+            }
+        });
         // A client's end before its server's, which it asks for.
         due.sort_by_key(|(key, _)| key.role);
         for (key, query) in due {

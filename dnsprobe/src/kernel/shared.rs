@@ -72,6 +72,12 @@ impl<T> SharedArray<T> {
         Ok(Some(unsafe { memory.as_ptr().add(index % PART) }))
     }
 
+    /// What is mapped so far: the first element of each part, and how many there are.
+    pub(crate) fn mapped(&self) -> impl Iterator<Item = (*mut T, usize)> {
+        let parts = self.parts.iter().enumerate();
+        parts.filter_map(|(part, memory)| Some((memory.get()?.as_ptr(), self.len_of(part))))
+    }
+
     fn map_part(&self, part: usize) -> io::Result<NonNull<T>> {
         let map = self.map.as_ref().ok_or(io::ErrorKind::NotFound)?;
         let offset = libc::off_t::try_from(part * PART * size_of::<T>())
@@ -94,8 +100,12 @@ impl<T> SharedArray<T> {
         NonNull::new(memory.cast()).ok_or_else(|| io::ErrorKind::InvalidInput.into())
     }
 
+    fn len_of(&self, part: usize) -> usize {
+        (self.len - part * PART).min(PART)
+    }
+
     fn bytes_of(&self, part: usize) -> usize {
-        (self.len - part * PART).min(PART) * size_of::<T>()
+        self.len_of(part) * size_of::<T>()
     }
 }
 
@@ -128,6 +138,8 @@ mod tests {
             assert_eq!(unsafe { *element }, index as u64);
         }
         assert_eq!(array.get(2 * PART + 3).unwrap(), None);
+        let lengths: Vec<usize> = array.mapped().map(|(_, len)| len).collect();
+        assert_eq!(lengths, [PART, PART, 3]);
         assert_eq!(array.bytes_of(2), 3 * size_of::<u64>());
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     family::{Family, Label},
+    lost_names::LostNames,
     own::{self, OwnCost, Plans, Pushes, Reloads, Shedding},
     owners::{Limits, Owners, Sums},
     page::{Format, Page},
@@ -30,6 +31,8 @@ pub struct Scrape<'a> {
     pub servers: bool,
     /// Verdicts that were not printed.
     pub verdicts_not_printed: u64,
+    /// The names that were lost, and how many of them are to be told.
+    pub lost_names: (&'a LostNames, usize),
     /// How often the settings were read again.
     pub reloads: Reloads,
     /// How often hooks were planned.
@@ -266,6 +269,14 @@ mod tests {
     };
 
     fn page(format: Format, servers: bool) -> String {
+        page_with_names(format, servers, 0)
+    }
+
+    fn page_with_names(format: Format, servers: bool, top_names: usize) -> String {
+        let mut lost_names = LostNames::default();
+        for name in ["a.test.", "a.test.", "b\x1b.test."] {
+            lost_names.count(Some(&name.parse().unwrap()));
+        }
         let counters =
             Counters { udp: Udp { no_ports: Some(4), ..Udp::default() }, ..Counters::default() };
         let hooks = [RoleReport {
@@ -280,6 +291,7 @@ mod tests {
             limits: &Limits::default(),
             servers,
             verdicts_not_printed: 0,
+            lost_names: (&lost_names, top_names),
             reloads: Reloads::default(),
             pushes: Some(Pushes::default()),
             plans: Plans { attached: 2, refused: 0 },
@@ -311,6 +323,21 @@ mod tests {
         );
         assert!(!text.contains("dnsprobe_conntrack_entries "), "what is not known has no series");
         assert!(!page(Format::Text, false).contains("dnsprobe_server_"));
+    }
+
+    #[test]
+    fn names_are_told_to_who_asks_for_them() {
+        assert!(!page(Format::Text, true).contains("test."));
+        let text = page_with_names(Format::Text, true, 1);
+        let told: Vec<&str> =
+            text.lines().filter(|line| line.starts_with("dnsprobe_top_lost_names{")).collect();
+        let expected = [
+            r#"dnsprobe_top_lost_names{name="a.test."} 2"#,
+            r#"dnsprobe_top_lost_names{name="other"} 1"#,
+        ];
+        assert_eq!(told, expected);
+        let all = page_with_names(Format::Text, true, 2);
+        assert!(all.contains(r#"{name="b\\027.test."} 1"#), "{all}");
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub enum Label {
     Server,
     /// What a server's address is.
     Kind,
-    /// Its name.
+    /// Its name; or the name that was asked for.
     Name,
     /// Response code.
     Rcode,
@@ -145,6 +145,8 @@ pub enum Family {
     TcpUnread,
     /// Verdicts that were not printed.
     VerdictsNotPrinted,
+    /// Lost queries by name.
+    TopLostNames,
     /// How often hooks were planned.
     Plans,
     /// How often each kernel program ran.
@@ -216,6 +218,7 @@ impl Family {
         Self::StatsFull,
         Self::TcpUnread,
         Self::VerdictsNotPrinted,
+        Self::TopLostNames,
         Self::Plans,
         Self::ProgramRuns,
         Self::ProgramTime,
@@ -265,6 +268,7 @@ impl Family {
             Self::StatsFull => "dnsprobe_aggregates_full",
             Self::TcpUnread => "dnsprobe_unread_tcp_messages",
             Self::VerdictsNotPrinted => "dnsprobe_verdicts_not_printed",
+            Self::TopLostNames => "dnsprobe_top_lost_names",
             Self::Plans => "dnsprobe_plans",
             Self::ProgramRuns => "dnsprobe_program_runs",
             Self::ProgramTime => "dnsprobe_program_seconds",
@@ -295,6 +299,7 @@ impl Family {
             | Self::ConntrackEntries
             | Self::ConntrackEntriesLimit
             | Self::Complete
+            | Self::TopLostNames
             | Self::Shed
             | Self::CpuUse
             | Self::CpuLimit
@@ -321,6 +326,7 @@ impl Family {
                 &[OwnerKind, Namespace, Pod, Unit, Role, Server]
             }
             Self::ServerInfo => &[Server, Label::Kind, Namespace, Name],
+            Self::TopLostNames => &[Name],
             Self::ConntrackEvents => &[Event],
             Self::UdpErrors => &[Ip, Event],
             Self::HookState => &[Hook, State, Mechanism],
@@ -372,6 +378,9 @@ impl Family {
             Self::TcpUnread => "DNS messages over TCP that could not be read.",
             Self::VerdictsNotPrinted => {
                 "Verdicts not printed: too many a second, nobody read, or left out."
+            }
+            Self::TopLostNames => {
+                "Lost queries since the start by name, of the names lost most (--top-names)."
             }
             Self::Plans => "Times that hooks were planned: at the start and when modules changed.",
             Self::ProgramRuns => "Runs of each kernel program, where the kernel counts them.",

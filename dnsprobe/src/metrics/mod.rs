@@ -4,6 +4,7 @@
 
 mod collect;
 mod family;
+mod lost_names;
 mod own;
 mod owners;
 mod page;
@@ -13,6 +14,7 @@ mod reference;
 pub(crate) use collect::Labels;
 pub use collect::{Scrape, collect};
 pub use family::{Family, Kind, Label};
+pub use lost_names::LostNames;
 pub use own::{OwnCost, Plans, Pushes, Reloads, Shed, Shedding};
 pub(crate) use owners::Sums;
 pub use owners::{Limits, Owners};

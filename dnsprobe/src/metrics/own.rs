@@ -127,6 +127,15 @@ pub(super) fn add(page: &mut Page, scrape: &Scrape<'_>) {
     ] {
         page.add(family, &[], value);
     }
+    let (lost_names, told) = scrape.lost_names;
+    if told > 0 {
+        let (top, others) = lost_names.top(told);
+        for (name, count) in top {
+            page.add(Family::TopLostNames, &[(Label::Name, &name.to_string())], count as f64);
+        }
+        // A name ends in a dot, so this is none.
+        page.add(Family::TopLostNames, &[(Label::Name, "other")], others as f64);
+    }
     let plans = &scrape.plans;
     for (result, count) in [("attached", plans.attached), ("refused", plans.refused)] {
         page.add(Family::Plans, &[(Label::Result, result)], count as f64);

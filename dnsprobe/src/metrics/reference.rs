@@ -54,9 +54,12 @@ pub fn reference() -> String {
          are `other`; `--no-servers` leaves these metrics out.\n\
          - `kind`: what a server's address is: `pod`, `container`, `service`, \
          `node-local-cache`, `node` or `upstream`; `namespace` and `name`: of that, empty where \
-         it has none. A server of which nothing is proven has no such series.\n\
+         it has none. A server of which nothing is proven has no such series. Of \
+         `dnsprobe_top_lost_names` the name that was asked for; `other`, without a dot at its end, \
+         is all other names and queries whose name was not kept.\n\
          - `cause`: see [causes.md](causes.md). `hook`: see [hooks.md](hooks.md).\n\n\
-         Names that were asked for are never labels. For each owner and role\n\n    \
+         Names that were asked for are labels only with `--top-names`, and only of lost queries: at \
+         most 100, each counted from when it was met among 1,024. For each owner and role\n\n    \
          dnsprobe_queries_total = answers + lost + not followed + in flight\n\n\
          holds in every scrape. Counters start at zero with dnsprobe; those of connection \
          tracking, backlog and UDP are the kernel's own.\n",

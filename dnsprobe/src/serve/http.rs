@@ -210,8 +210,12 @@ mod tests {
     };
 
     fn published() -> Shared {
-        let options =
-            Options { interval: Duration::from_secs(5), limits: Limits::default(), servers: true };
+        let options = Options {
+            interval: Duration::from_secs(5),
+            limits: Limits::default(),
+            servers: true,
+            top_names: 0,
+        };
         let shared = Shared::new(options);
         shared.lock().reading(&snapshot());
         shared.lock().verdict(&clash(), true);
@@ -249,8 +253,12 @@ mod tests {
 
     #[test]
     fn before_the_first_reading_it_is_healthy_and_not_ready() {
-        let options =
-            Options { interval: Duration::from_secs(5), limits: Limits::default(), servers: true };
+        let options = Options {
+            interval: Duration::from_secs(5),
+            limits: Limits::default(),
+            servers: true,
+            top_names: 0,
+        };
         let shared = Shared::new(options);
         let status = |path| get(path, "", &shared).status();
         assert_eq!(status("/healthz"), StatusCode::OK);

@@ -241,8 +241,12 @@ mod tests {
     };
 
     fn shared() -> Shared {
-        let options =
-            Options { interval: Duration::from_secs(1), limits: Limits::default(), servers: true };
+        let options = Options {
+            interval: Duration::from_secs(1),
+            limits: Limits::default(),
+            servers: true,
+            top_names: 0,
+        };
         Shared::new(options)
     }
 

@@ -10,7 +10,8 @@ use crate::{
     engine::Verdict,
     kernel::{Counters, Processors, ProgramCost, RoleReport},
     metrics::{
-        Format, Limits, OwnCost, Owners, Plans, Pushes, Reloads, Scrape, Shed, Shedding, collect,
+        Format, Limits, LostNames, OwnCost, Owners, Plans, Pushes, Reloads, Scrape, Shed, Shedding,
+        collect,
     },
     stats::Snapshot,
 };
@@ -29,6 +30,8 @@ pub struct Options {
     pub limits: Limits,
     /// Whether metrics tell an owner's servers apart.
     pub servers: bool,
+    /// Names of lost queries that metrics tell, at most.
+    pub top_names: usize,
 }
 
 /// The last of everything.
@@ -42,6 +45,7 @@ pub struct Published {
     verdicts: VecDeque<Verdict>,
     verdicts_not_printed: u64,
     lines_lost: u64,
+    lost_names: LostNames,
     owners: Owners,
     reloads: Reloads,
     plans: Plans,
@@ -75,6 +79,7 @@ impl Shared {
             verdicts: VecDeque::new(),
             verdicts_not_printed: 0,
             lines_lost: 0,
+            lost_names: LostNames::default(),
             owners: Owners::default(),
             reloads: Reloads::default(),
             plans: Plans::default(),
@@ -141,6 +146,9 @@ impl Published {
     /// Something was decided; `printed`: whether it was passed on.
     pub fn verdict(&mut self, verdict: &Verdict, printed: bool) {
         self.verdicts_not_printed += u64::from(!printed);
+        if verdict.loss && self.options.top_names > 0 {
+            self.lost_names.count(verdict.query.question.as_ref().map(|question| &question.name));
+        }
         if self.verdicts.len() == RECENT {
             self.verdicts.pop_front();
         }
@@ -216,6 +224,7 @@ impl Published {
             limits: &self.options.limits,
             servers: self.options.servers && !self.shedding.shed.contains(&Shed::Servers),
             verdicts_not_printed: self.verdicts_not_printed + self.lines_lost,
+            lost_names: (&self.lost_names, self.options.top_names),
             reloads: self.reloads,
             plans: self.plans,
             pushes: self.unsent.is_some().then_some(self.pushes),
@@ -256,7 +265,12 @@ mod tests {
     use crate::output::testing::{clash, snapshot};
 
     fn options() -> Options {
-        Options { interval: Duration::from_secs(5), limits: Limits::default(), servers: true }
+        Options {
+            interval: Duration::from_secs(5),
+            limits: Limits::default(),
+            servers: true,
+            top_names: 0,
+        }
     }
 
     #[test]

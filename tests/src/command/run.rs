@@ -12,7 +12,7 @@ use crate::lab::node::Place;
 use crate::lab::recording::Keep;
 use crate::lab::{Node, Programs, cast};
 use crate::result::{Comparison, ScenarioResult};
-use crate::scenarios::{self, Scenario, Stage};
+use crate::scenarios::{self, Kernels, Scenario, Stage};
 
 /// What to run.
 #[derive(Debug, clap::Args)]
@@ -150,6 +150,9 @@ pub struct ListArgs {
     /// With --names: without those whose outcome does not depend on the kernel.
     #[arg(long, requires = "names")]
     of_kernels: bool,
+    /// With --names: only those that need two processors.
+    #[arg(long, requires = "names")]
+    two_processors: bool,
 }
 
 /// Names, kernels and what happens.
@@ -157,6 +160,9 @@ pub fn list(args: &ListArgs) {
     if args.names {
         scenarios::ALL
             .iter()
+            .filter(|scenario| {
+                !args.two_processors || matches!(scenario.kernels, Kernels::TwoProcessors)
+            })
             .map(|scenario| scenario.name)
             .filter(|name| !args.of_kernels || !scenarios::SAME_ON_EVERY_KERNEL.contains(name))
             .for_each(|name| println!("{name}"));

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
@@ -35,6 +36,12 @@ pub fn merges_after_queue(kernel: Kernel) -> bool {
 #[must_use]
 pub fn has_one_of(functions: &[&str]) -> bool {
     fs::read_to_string("/proc/kallsyms").is_ok_and(|symbols| names_one_of(&symbols, functions))
+}
+
+/// Whether the machine has a processor that can be taken offline.
+#[must_use]
+pub fn has_second_processor() -> bool {
+    Path::new("/sys/devices/system/cpu/cpu1/online").exists()
 }
 
 fn names_one_of(symbols: &str, functions: &[&str]) -> bool {

@@ -18,6 +18,7 @@ mod conntrack_dying;
 mod conntrack_table_full;
 mod coredns_log;
 mod cpu_backlog_full;
+mod cpu_hotplug;
 mod cri_pods;
 mod dashboards;
 mod evidence;
@@ -82,7 +83,7 @@ use anyhow::Result;
 pub use stage::Stage;
 
 use crate::expectation::Expectation;
-use crate::lab::kernel::{Kernel, has_one_of};
+use crate::lab::kernel::{Kernel, has_one_of, has_second_processor};
 use crate::observed::Observed;
 use crate::result::{Check, Comparison, Findings};
 
@@ -111,6 +112,8 @@ pub enum Kernels {
     /// Those with one of these functions; the others are skipped for the
     /// reason given. For what stable updates change within a series.
     With(&'static [&'static str], &'static str),
+    /// All supported ones, on a machine with two processors.
+    TwoProcessors,
 }
 
 impl Kernels {
@@ -121,6 +124,9 @@ impl Kernels {
             Self::All => None,
             Self::Since(first, reason) => (kernel < *first).then_some(reason),
             Self::With(functions, reason) => (!has_one_of(functions)).then_some(reason),
+            Self::TwoProcessors => {
+                (!has_second_processor()).then_some("this machine has one processor")
+            }
         }
     }
 }
@@ -131,6 +137,7 @@ impl fmt::Display for Kernels {
             Self::All => f.pad("all kernels"),
             Self::Since(first, _) => f.pad(&format!("{first} and newer")),
             Self::With(..) => f.pad("some kernels"),
+            Self::TwoProcessors => f.pad("2 processors"),
         }
     }
 }
@@ -274,6 +281,7 @@ pub const ALL: &[Scenario] = &[
     query_healthy::SCENARIO,
     query_dead_backend::SCENARIO,
     query_service_policy::SCENARIO,
+    cpu_hotplug::SCENARIO,
     confined::SCENARIO,
     cri_pods::SCENARIO,
     dashboards::SCENARIO,
@@ -327,6 +335,7 @@ pub const SAME_ON_EVERY_KERNEL: &[&str] = &[
     "pattern-peak",
     "pattern-scaling-window",
     "check-pod-config",
+    "cpu-hotplug",
     "cri-pods",
     "serve",
     "serve-hostile",

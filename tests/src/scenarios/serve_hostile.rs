@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::serve::{equal, series, start};
@@ -35,6 +35,8 @@ const QUERIES: u16 = 6;
 const ROUNDS: u16 = 12;
 /// Series that one pod that asks one server may have, with all its buckets.
 const SERIES: usize = 100;
+/// Names that may have a series; all others have one together.
+const NAMES: usize = 2;
 
 fn run(stage: &Stage<'_>) -> Result<Outcome> {
     let blocked =
@@ -44,7 +46,8 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
         .rule("filter", blocked(VICTIM))
         .rule("filter", blocked(WORKER))
         .load(stage.node)?;
-    let server = start(stage, PORT, &["--max-verdicts=100000"])?;
+    let names = format!("--top-names={NAMES}");
+    let server = start(stage, PORT, &["--max-verdicts=100000", &names])?;
     let healthy = stage.healthy_pod(DNS)?;
     let args =
         query::Args { source_port: SOURCE_PORT, timeout_ms: 200, ..query::Args::new(DNS, QUERIES) };
@@ -80,6 +83,7 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     if of_victim > SERIES {
         outputs.push(format!("{of_victim} series for one pod"));
     }
+    outputs.extend(names_lost(&page, broken.sent + deceived.sent)?);
     outputs.extend(unescaped_pages(&server)?);
     let lines = server.finish()?;
     outputs.extend(equal(
@@ -91,6 +95,22 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     Ok(Outcome::default()
         .checked("what each pod asked and lost", counts)
         .checked("every output, to the byte", outputs))
+}
+
+/// The names that metrics tell: few, and with their counts every lost query.
+fn names_lost(page: &str, lost: u64) -> Result<Vec<String>> {
+    let told: Vec<f64> = page
+        .lines()
+        .filter(|line| line.starts_with("dnsprobe_top_lost_names{"))
+        .filter_map(|line| line.rsplit_once(' '))
+        .map(|(_, value)| value.parse().context("a value of dnsprobe_top_lost_names"))
+        .collect::<Result<_>>()?;
+    let mut problems = Vec::new();
+    if told.len() != NAMES + 1 {
+        problems.push(format!("{} series of names, and not {NAMES} and one", told.len()));
+    }
+    problems.extend(equal("lost queries by name", told.iter().sum(), lost));
+    Ok(problems)
 }
 
 fn unescaped_pages(server: &Server) -> Result<Vec<String>> {

@@ -49,8 +49,7 @@ enum Job {
     Lab(Share),
 }
 
-/// A kernel's scenarios, or a share of them. The guest's clock counts
-/// instructions, so that a busy machine disturbs nothing and waiting costs nothing.
+/// A kernel's scenarios, or a share of them.
 #[derive(Debug)]
 struct Share {
     version: String,
@@ -58,6 +57,9 @@ struct Share {
     label: String,
     kernel: GuestKernel,
     scenarios: Vec<String>,
+    /// The guest's clock counts instructions, so that a busy machine disturbs nothing
+    /// and waiting costs nothing; it has one processor then, otherwise two.
+    exact_clock: bool,
 }
 
 impl Job {
@@ -72,8 +74,10 @@ impl Job {
 
 impl Share {
     fn guest(&self, workspace: &Workspace) -> LabGuest {
-        let mut arguments: Vec<String> =
-            ["run", "--exact-clock", "--out", "/out"].map(str::to_owned).to_vec();
+        let mut arguments: Vec<String> = ["run", "--out", "/out"].map(str::to_owned).to_vec();
+        if self.exact_clock {
+            arguments.push("--exact-clock".to_owned());
+        }
         for scenario in &self.scenarios {
             arguments.push("--scenario".to_owned());
             arguments.push(scenario.clone());
@@ -81,7 +85,7 @@ impl Share {
         LabGuest {
             label: self.label.clone(),
             kernel: self.kernel.clone(),
-            exact_clock: true,
+            exact_clock: self.exact_clock,
             limit: LIMIT,
             arguments,
             out: workspace.target().join("vm").join(format!("test-{}", self.label)),
@@ -94,6 +98,8 @@ struct Scenarios {
     all: Vec<String>,
     /// Those whose outcome could depend on the kernel.
     of_kernels: Vec<String>,
+    /// Those that need two processors.
+    of_processors: Vec<String>,
 }
 
 impl Scenarios {
@@ -103,7 +109,11 @@ impl Scenarios {
             let list = shell::output(lab.args(["list", "--names"]).args(arguments))?;
             anyhow::Ok(list.lines().map(str::to_owned).collect())
         };
-        Ok(Self { all: names(&[])?, of_kernels: names(&["--of-kernels"])? })
+        Ok(Self {
+            all: names(&[])?,
+            of_kernels: names(&["--of-kernels"])?,
+            of_processors: names(&["--two-processors"])?,
+        })
     }
 
     /// What runs on a kernel.
@@ -142,12 +152,18 @@ pub(super) fn run(workspace: &Workspace, plan: &Plan<'_>) -> Result<Vec<(String,
             );
         }
         tallies.push((version.clone(), Tally::skipped(left_out)));
-        let shares = shares(&scenarios);
+        let (with_two, with_one): (Vec<String>, Vec<String>) =
+            scenarios.into_iter().partition(|name| listed.of_processors.contains(name));
+        let shares = [(false, shares(&with_two)), (true, shares(&with_one))];
+        let shares: Vec<_> = shares
+            .into_iter()
+            .flat_map(|(exact_clock, shares)| shares.into_iter().map(move |one| (exact_clock, one)))
+            .collect();
         let several = shares.len() > 1;
-        for (number, scenarios) in (1..).zip(shares) {
+        for (number, (exact_clock, scenarios)) in (1..).zip(shares) {
             let label = if several { format!("{version}-{number}") } else { version.clone() };
             let (version, kernel) = (version.clone(), kernel.clone());
-            jobs.push(Job::Lab(Share { version, label, kernel, scenarios }));
+            jobs.push(Job::Lab(Share { version, label, kernel, scenarios, exact_clock }));
         }
     }
     let counted = two_at_a_time(jobs.len(), |index| match &jobs[index] {
@@ -237,7 +253,11 @@ mod tests {
 
     fn scenarios() -> Scenarios {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        Scenarios { all: names(&["a", "b", "c"]), of_kernels: names(&["b"]) }
+        Scenarios {
+            all: names(&["a", "b", "c"]),
+            of_kernels: names(&["b"]),
+            of_processors: names(&[]),
+        }
     }
 
     fn on(version: &str, kernels: &[&str], chosen: &[&str], whole: bool) -> Vec<String> {

@@ -35,7 +35,7 @@ use crate::{
 /// that before the file of --config (TOML; keys are the options' names, such as
 /// max-owners = 500), that before what is built in. --print-config shows them all, each
 /// with where it comes from. An unknown key is an error. SIGHUP reads file and
-/// environment again and changes max-owners, namespaces, no-servers, verdicts,
+/// environment again and changes max-owners, namespaces, no-servers, top-names, verdicts,
 /// max-verdicts and max-cpu-percent; what else differs needs a restart, which is said on
 /// standard error.
 /// When the file is broken, all stays as it was.
@@ -81,6 +81,10 @@ pub(super) struct Options {
     /// Leave out the metrics that tell an owner's servers apart.
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_name = "BOOL", action = Set)]
     no_servers: bool,
+    /// Names of lost queries with a metric of their own, those lost most. Whoever reads
+    /// the metrics reads these names.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(..=MOST_NAMES), value_name = "N")]
+    top_names: u8,
     /// What becomes of verdicts on standard output.
     #[arg(long, value_enum, default_value_t)]
     verdicts: Verdicts,
@@ -120,6 +124,9 @@ pub(super) struct Options {
     #[arg(long, num_args = 0..=1, require_equals = true, default_value = "false", default_missing_value = "true", value_name = "BOOL", action = Set)]
     without_names: bool,
 }
+
+/// The most that --top-names takes.
+const MOST_NAMES: i64 = 100;
 
 /// What becomes of verdicts on standard output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -175,6 +182,7 @@ impl Options {
                 namespaces: self.namespaces.iter().cloned().collect(),
             },
             servers: !self.no_servers,
+            top_names: self.top_names.into(),
         }
     }
 }

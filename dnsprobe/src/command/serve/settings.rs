@@ -23,7 +23,15 @@ use crate::command::Cli;
 /// The subcommand.
 const COMMAND: &str = "serve";
 /// What SIGHUP changes. All else needs a restart.
-const RELOADED: [&str; 5] = ["max-owners", "namespaces", "no-servers", "verdicts", "max-verdicts"];
+const RELOADED: [&str; 7] = [
+    "max-owners",
+    "namespaces",
+    "no-servers",
+    "top-names",
+    "verdicts",
+    "max-verdicts",
+    "max-cpu-percent",
+];
 
 /// Every setting in force.
 #[derive(Debug)]
@@ -145,6 +153,7 @@ impl Settings {
             max_owners: new.max_owners,
             namespaces: new.namespaces,
             no_servers: new.no_servers,
+            top_names: new.top_names,
             verdicts: new.verdicts,
             max_verdicts: new.max_verdicts,
             max_cpu_percent: new.max_cpu_percent,
@@ -258,11 +267,13 @@ mod tests {
     #[test]
     fn reloading_takes_caps_and_filters_and_names_what_needs_a_restart() {
         let mut settings = read(&["--max-verdicts=5"], &[], "max-owners = 2").unwrap();
-        let new = "max-owners = 3\nnamespaces = [\"shop\"]\nmax-verdicts = 9\nports = [54]";
+        let new = "max-owners = 3\nnamespaces = [\"shop\"]\nmax-verdicts = 9\nports = [54]\n\
+                   top-names = 8\nmax-cpu-percent = 7";
         let kept = settings.take_over(read(&["--max-verdicts=5"], &[], new).unwrap());
         assert_eq!(kept, ["ports"]);
         let options = &settings.options;
-        assert_eq!((options.max_owners, options.max_verdicts), (3, 5));
+        assert_eq!((options.max_owners, options.max_verdicts, options.top_names), (3, 5, 8));
+        assert_eq!(options.cpu_limit(), Some(0.07));
         assert_eq!(options.namespaces, ["shop"]);
         assert_eq!(options.watch.traffic.ports, [53]);
         assert!(settings.print().contains("ports = [53]"));
