@@ -25,7 +25,7 @@ pub(super) const SCENARIO: Scenario = Scenario {
 };
 
 const TIMES: u32 = 4;
-const QUERIES: u32 = 600;
+const QUERIES: u16 = 600;
 const INTERVAL_MS: u64 = 10;
 /// The machine's time is a real one here, and a processor that goes stops it.
 const PATIENCE: Duration = Duration::from_secs(6);
