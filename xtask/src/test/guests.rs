@@ -1,7 +1,5 @@
-//! What runs in guests, two of them at a time: the bench gate, and the lab on each
-//! kernel: every scenario on one, and on the others those whose outcome could be
-//! another there. What is left out counts as skipped; `cargo xtask accuracy` runs
-//! all on all.
+//! What runs in guests, two of them at a time: the bench gate, and every scenario of
+//! the lab on each kernel.
 
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,11 +33,8 @@ pub(super) struct Plan<'a> {
     pub(super) gate: bool,
     /// The lab on these.
     pub(super) kernels: &'a [String],
-    /// Chosen by name; when empty, all on one kernel and a selection on the
-    /// others.
+    /// Chosen by name; all when empty.
     pub(super) scenarios: &'a [String],
-    /// All on all kernels.
-    pub(super) whole: bool,
 }
 
 /// One guest to run.
@@ -93,86 +88,53 @@ impl Share {
     }
 }
 
-/// The scenarios of the lab.
-struct Scenarios {
-    all: Vec<String>,
-    /// Those whose outcome could depend on the kernel.
-    of_kernels: Vec<String>,
-    /// Those that need two processors.
-    of_processors: Vec<String>,
-}
-
-impl Scenarios {
-    fn list(workspace: &Workspace) -> Result<Self> {
-        let names = |arguments: &[&str]| {
-            let mut lab = Command::new(workspace.release_binary("lab"));
-            let list = shell::output(lab.args(["list", "--names"]).args(arguments))?;
-            anyhow::Ok(list.lines().map(str::to_owned).collect())
-        };
-        Ok(Self {
-            all: names(&[])?,
-            of_kernels: names(&["--of-kernels"])?,
-            of_processors: names(&["--two-processors"])?,
-        })
-    }
-
-    /// What runs on a kernel.
-    fn on(&self, version: &str, plan: &Plan<'_>) -> Vec<String> {
-        if !plan.scenarios.is_empty() {
-            return plan.scenarios.to_vec();
-        }
-        // A kernel chosen alone is meant to run everything.
-        let everything = plan.whole || version == vm::DEFAULT_KERNEL || plan.kernels.len() == 1;
-        if everything { self.all.clone() } else { self.of_kernels.clone() }
-    }
+/// The scenarios of the lab, or those chosen of them: shares for a guest each, and
+/// whether the guest's clock is exact, which one with two processors cannot have.
+fn planned(workspace: &Workspace, chosen: &[String]) -> Result<Vec<(bool, Vec<String>)>> {
+    let names = |arguments: &[&str]| {
+        let mut lab = Command::new(workspace.release_binary("lab"));
+        let list = shell::output(lab.args(["list", "--names"]).args(arguments))?;
+        anyhow::Ok(list.lines().map(str::to_owned).collect::<Vec<_>>())
+    };
+    let all = if chosen.is_empty() { names(&[])? } else { chosen.to_vec() };
+    let need_two = names(&["--two-processors"])?;
+    let (with_two, with_one): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|name| need_two.contains(name));
+    let with_one = shares(&with_one).into_iter().map(|share| (true, share));
+    Ok(with_one.chain(shares(&with_two).into_iter().map(|share| (false, share))).collect())
 }
 
 /// The tally of the gate and of each kernel, in the order of the plan.
 pub(super) fn run(workspace: &Workspace, plan: &Plan<'_>) -> Result<Vec<(String, Tally)>> {
-    let listed = Scenarios::list(workspace)?;
     let lines = Lines::out();
     let mut jobs = Vec::new();
-    let mut tallies: Vec<(String, Tally)> = Vec::new();
     if plan.gate {
         jobs.push(Job::Gate);
-        tallies.push((GATE.to_owned(), Tally::default()));
     }
+    let shares = planned(workspace, plan.scenarios)?;
+    let several = shares.len() > 1;
     for version in plan.kernels {
         let kernel = vm::find_kernel(workspace, version)?;
-        let scenarios = listed.on(version, plan);
-        let wanted = if plan.scenarios.is_empty() { listed.all.len() } else { scenarios.len() };
-        let left_out = wanted - scenarios.len();
-        if left_out > 0 {
-            lines.say(
-                version,
-                &format!(
-                    "skip  {left_out} scenarios whose outcome does not depend on the kernel; \
-                     `cargo xtask accuracy` runs them here"
-                ),
-            );
-        }
-        tallies.push((version.clone(), Tally::skipped(left_out)));
-        let (with_two, with_one): (Vec<String>, Vec<String>) =
-            scenarios.into_iter().partition(|name| listed.of_processors.contains(name));
-        let shares = [(false, shares(&with_two)), (true, shares(&with_one))];
-        let shares: Vec<_> = shares
-            .into_iter()
-            .flat_map(|(exact_clock, shares)| shares.into_iter().map(move |one| (exact_clock, one)))
-            .collect();
-        let several = shares.len() > 1;
-        for (number, (exact_clock, scenarios)) in (1..).zip(shares) {
+        for (number, (exact_clock, scenarios)) in (1..).zip(&shares) {
             let label = if several { format!("{version}-{number}") } else { version.clone() };
-            let (version, kernel) = (version.clone(), kernel.clone());
-            jobs.push(Job::Lab(Share { version, label, kernel, scenarios, exact_clock }));
+            jobs.push(Job::Lab(Share {
+                version: version.clone(),
+                label,
+                kernel: kernel.clone(),
+                scenarios: scenarios.clone(),
+                exact_clock: *exact_clock,
+            }));
         }
     }
     let counted = two_at_a_time(jobs.len(), |index| match &jobs[index] {
         Job::Gate => gate(workspace, lines),
         Job::Lab(share) => lab(workspace, share, lines),
     });
+    let mut tallies: Vec<(String, Tally)> = Vec::new();
     for (job, tally) in jobs.iter().zip(counted) {
-        if let Some((_, sum)) = tallies.iter_mut().find(|(name, _)| name == job.name()) {
-            *sum += tally;
+        match tallies.last_mut() {
+            Some((name, sum)) if name == job.name() => *sum += tally,
+            _ => tallies.push((job.name().to_owned(), tally)),
         }
     }
     Ok(tallies)
@@ -251,35 +213,6 @@ fn slowest(printed: &[Printed]) -> String {
 mod tests {
     use super::*;
 
-    fn scenarios() -> Scenarios {
-        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        Scenarios {
-            all: names(&["a", "b", "c"]),
-            of_kernels: names(&["b"]),
-            of_processors: names(&[]),
-        }
-    }
-
-    fn on(version: &str, kernels: &[&str], chosen: &[&str], whole: bool) -> Vec<String> {
-        let owned = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
-        let (kernels, scenarios_chosen) = (owned(kernels), owned(chosen));
-        let plan = Plan { gate: false, kernels: &kernels, scenarios: &scenarios_chosen, whole };
-        scenarios().on(version, &plan)
-    }
-
-    #[test]
-    fn one_kernel_runs_everything_and_the_others_a_selection() {
-        assert_eq!(on("6.12", &["5.10", "6.12"], &[], false), ["a", "b", "c"]);
-        assert_eq!(on("5.10", &["5.10", "6.12"], &[], false), ["b"]);
-    }
-
-    #[test]
-    fn a_choice_is_kept_on_every_kernel() {
-        assert_eq!(on("5.10", &["5.10", "6.12"], &["c"], false), ["c"]);
-        assert_eq!(on("5.10", &["5.10", "6.12"], &[], true), ["a", "b", "c"]);
-        assert_eq!(on("5.10", &["5.10"], &[], false), ["a", "b", "c"]);
-    }
-
     #[test]
     fn shares_are_equal_and_hold_each_scenario_once() {
         let all: Vec<String> = (0..92).map(|number| number.to_string()).collect();
@@ -290,6 +223,7 @@ mod tests {
         together.sort_by_key(|name| name.parse::<u32>().unwrap());
         assert_eq!(together, all);
         assert_eq!(shares(&all[..PER_GUEST]), [&all[..PER_GUEST]]);
+        assert!(shares(&[]).is_empty());
     }
 
     #[test]

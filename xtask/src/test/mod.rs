@@ -22,10 +22,9 @@ Run the checks, the unit tests, the native test and the lab in guests.
 Without a selection, everything: formatting, clippy, generated pages, \
 `cargo test`, dnsprobe on this machine's own kernel (needs root, else counted as \
 skipped), and in guests, two at a time, the instructions of the hot path against \
-their baseline and the lab's scenarios on each kernel: all of them on 6.12, on the \
-others those whose outcome could depend on the kernel, the rest counted as skipped \
-(--whole runs all on all). The guests count instructions, so that a busy machine \
-changes nothing. The last line is the sum: N \
+their baseline and the lab's scenarios on each kernel. The guests count \
+instructions, so that a busy machine changes nothing; those for scenarios that need \
+two processors do not. The last line is the sum: N \
 passed, N failed, N skipped. The exit code is 1 after any failure.")]
 #[command(after_help = "\
 Examples:
@@ -54,10 +53,6 @@ pub(crate) struct Args {
     #[arg(long)]
     lab: bool,
 
-    /// Every scenario on every kernel of the matrix; implies --lab
-    #[arg(long)]
-    whole: bool,
-
     /// Only this scenario of the lab, may be repeated; implies --lab
     #[arg(long, value_name = "NAME")]
     scenario: Vec<String>,
@@ -74,7 +69,7 @@ struct Selection {
 
 impl Args {
     fn selection(&self) -> Selection {
-        let lab = self.lab || self.whole || !self.scenario.is_empty();
+        let lab = self.lab || !self.scenario.is_empty();
         let all = !(self.unit || self.native || self.gate || lab);
         Selection {
             unit: all || self.unit,
@@ -120,12 +115,8 @@ fn run_sections(args: &Args, workspace: &Workspace, results: &mut Results) {
     }
     if selection.gate || selection.lab {
         let kernels = if selection.lab { args.kernels() } else { Vec::new() };
-        let plan = guests::Plan {
-            gate: selection.gate,
-            kernels: &kernels,
-            scenarios: &args.scenario,
-            whole: args.whole,
-        };
+        let plan =
+            guests::Plan { gate: selection.gate, kernels: &kernels, scenarios: &args.scenario };
         results.section("guests", || {
             let mut sum = Tally::default();
             for (name, tally) in guests::run(workspace, &plan)? {
@@ -185,7 +176,6 @@ mod tests {
             native,
             gate: false,
             lab: false,
-            whole: false,
             scenario: scenario.iter().map(|s| (*s).to_owned()).collect(),
         }
         .selection()
