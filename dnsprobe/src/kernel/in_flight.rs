@@ -35,7 +35,7 @@ impl InFlightTable {
             // SAFETY: in the mapping; a group is that many slots, and nothing else.
             (0..count * WAYS).map(move |slot| unsafe { first.add(slot) })
         });
-        slots.filter_map(read)
+        slots.filter(|slot| is_used(*slot)).filter_map(read)
     }
 
     /// The query with this key.
@@ -89,15 +89,20 @@ impl InFlightTable {
     }
 }
 
+/// Whether a query is in a slot, at this moment.
+fn is_used(slot: *mut Slot) -> bool {
+    // SAFETY: `slot` is in the mapping, and any bytes are a port.
+    unsafe { (&raw const (*slot).key.client_port).read_volatile() != 0 }
+}
+
 /// What a slot holds; `None` when it is free, or changed hands meanwhile.
-#[inline]
 fn read(slot: *mut Slot) -> Option<(QueryKey, InFlight)> {
+    if !is_used(slot) {
+        return None;
+    }
     // SAFETY: `slot` is in the mapping; any bytes are a valid key and query, and a
     // copy that was torn is told by the key.
     unsafe {
-        if (&raw const (*slot).key.client_port).read_volatile() == 0 {
-            return None;
-        }
         let key = (&raw const (*slot).key).read_volatile();
         fence(Ordering::Acquire);
         let query = (&raw const (*slot).query).read_volatile();

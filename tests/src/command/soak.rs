@@ -29,7 +29,7 @@ use crate::observed::Observed;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Queries per second, of both clients together.
-    #[arg(long, default_value_t = 1000)]
+    #[arg(long, default_value_t = 500)]
     rate: u32,
     /// How long dnsprobe watches, seconds.
     #[arg(long, default_value_t = 60)]
