@@ -82,11 +82,11 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
 /// Every page whose source is there: before the first whole run there is no
 /// table of measurements.
 fn pages(workspace: &Workspace) -> impl Iterator<Item = &'static (&'static str, Source)> {
-    let accuracy = accuracy::has_data(workspace);
-    let attribution = attribution::has_data(workspace);
-    let performance = bench::has_data(workspace);
-    let evidence = evidence::has_data(workspace);
-    let operations = soak::has_data(workspace);
+    let accuracy = accuracy::MEASUREMENT.is_committed(workspace);
+    let attribution = attribution::MEASUREMENT.is_committed(workspace);
+    let performance = bench::MEASUREMENT.is_committed(workspace);
+    let evidence = evidence::MEASUREMENT.is_committed(workspace);
+    let operations = soak::MEASUREMENT.is_committed(workspace);
     PAGES.iter().filter(move |(_, source)| match source {
         Source::Accuracy => accuracy,
         Source::Attribution => attribution,

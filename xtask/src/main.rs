@@ -14,6 +14,7 @@ mod docs;
 mod evidence;
 mod lab_guest;
 mod long_recording;
+mod measurement;
 mod package;
 mod progress;
 mod setup;

@@ -26,16 +26,21 @@ impl InFlightTable {
         Ok(Self(table))
     }
 
-    /// Every query in the table at one moment or another while this runs. Most slots
-    /// are free, and a loop inside the iterator (`for_each`) passes them over in a few
-    /// instructions each.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (QueryKey, InFlight)> {
-        let slots = self.0.mapped().flat_map(|(groups, count)| {
+    /// Sees every query in the table at one moment or another while this runs. Most
+    /// slots are free, and passed over in a few instructions each.
+    pub(crate) fn for_each(&self, mut see: impl FnMut(QueryKey, InFlight)) {
+        for (groups, count) in self.0.mapped() {
             let first = groups.cast::<Slot>();
-            // SAFETY: in the mapping; a group is that many slots, and nothing else.
-            (0..count * WAYS).map(move |slot| unsafe { first.add(slot) })
-        });
-        slots.filter(|slot| is_used(*slot)).filter_map(read)
+            for slot in 0..count * WAYS {
+                // SAFETY: in the mapping; a group is that many slots, and nothing else.
+                let slot = unsafe { first.add(slot) };
+                if is_used(slot)
+                    && let Some((key, query)) = read(slot)
+                {
+                    see(key, query);
+                }
+            }
+        }
     }
 
     /// The query with this key.
@@ -90,6 +95,7 @@ impl InFlightTable {
 }
 
 /// Whether a query is in a slot, at this moment.
+#[inline]
 fn is_used(slot: *mut Slot) -> bool {
     // SAFETY: `slot` is in the mapping, and any bytes are a port.
     unsafe { (&raw const (*slot).key.client_port).read_volatile() != 0 }
@@ -151,7 +157,9 @@ mod tests {
         let (table, _) = table(&mut memory);
         assert_eq!(table.get(&KEY).map(|query| query.start_ns), Some(5));
         assert_eq!(table.get(&QueryKey { netns: 1, ..KEY }), None);
-        assert_eq!(table.entries().map(|(key, _)| key).collect::<Vec<_>>(), [KEY]);
+        let mut seen = Vec::new();
+        table.for_each(|key, _| seen.push(key));
+        assert_eq!(seen, [KEY]);
     }
 
     #[test]

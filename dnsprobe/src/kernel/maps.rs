@@ -1,6 +1,7 @@
 //! Typed access to the programs' maps.
 
 use std::{
+    collections::HashSet,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
 };
@@ -70,7 +71,13 @@ impl Maps {
     /// What changed in the aggregates, see [`Aggregates::read`].
     pub(crate) fn aggregates(&mut self, now_ns: u64) -> io::Result<AggregateChanges> {
         let Self { aggregates, in_flight, .. } = self;
-        aggregates.read(now_ns, || in_flight.entries().map(|(_, query)| query.stats).collect())
+        aggregates.read(now_ns, || {
+            let mut places = HashSet::new();
+            in_flight.for_each(|_, query| {
+                places.insert(query.stats);
+            });
+            places
+        })
     }
 
     /// A health counter over all processors.

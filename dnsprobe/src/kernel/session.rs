@@ -418,9 +418,9 @@ impl Session {
         };
         let maps = self.maps.get_mut();
         let mut due = Vec::new();
-        maps.in_flight.entries().for_each(|entry| {
-            if is_due(&entry.1) {
-                due.push(entry);
+        maps.in_flight.for_each(|key, query| {
+            if is_due(&query) {
+                due.push((key, query));
             }
         });
         // A client's end before its server's, which it asks for.
@@ -443,11 +443,15 @@ impl Session {
                 }
                 let server_key = match Transport::from_number(key.transport) {
                     Transport::Udp => Some(at_server::server_key(&key, &query)),
-                    Transport::Tcp => maps
-                        .in_flight
-                        .entries()
-                        .map(|(other, _)| other)
-                        .find(|other| at_server::is_same_over_tcp(&key, other)),
+                    Transport::Tcp => {
+                        let mut same = None;
+                        maps.in_flight.for_each(|other, _| {
+                            if at_server::is_same_over_tcp(&key, &other) {
+                                same = Some(other);
+                            }
+                        });
+                        same
+                    }
                 };
                 if let Some(server_key) = server_key
                     && let Some(server) = maps.in_flight.get(&server_key)

@@ -7,24 +7,20 @@ mod report;
 mod result;
 mod run;
 
-use std::fs;
-use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::ValueEnum;
 
 use self::report::Report;
 use self::run::Column;
+use crate::measurement::Measurement;
 use crate::setup::every_series;
-use crate::source::Source;
 use crate::workspace::Workspace;
 use crate::{build, setup, shell};
 
-const PAGE: &str = "docs/accuracy.md";
-const DATA: &str = "docs/accuracy.json";
-const PAGES: &str = "docs/accuracy.*";
+pub(crate) const MEASUREMENT: Measurement = Measurement("accuracy");
 
 /// Run every scenario on every kernel and print how right dnsprobe was
 #[derive(Debug, clap::Args)]
@@ -105,8 +101,11 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
     }
     let series = if args.kernel.is_empty() { every_series() } else { args.kernel.clone() };
     let names = scenario_names(workspace, &args.scenario)?;
-    let source = Source::of(workspace, PAGES)?;
-    let earlier = if has_data(workspace) { Some(committed(workspace)?) } else { None };
+    let source = MEASUREMENT.source(workspace)?;
+    let earlier: Option<Report> = match MEASUREMENT.is_committed(workspace) {
+        true => Some(MEASUREMENT.committed(workspace)?),
+        false => None,
+    };
     let columns: Vec<Column> = series
         .into_iter()
         .map(|series| Column {
@@ -121,12 +120,6 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
     let (kernels, scenarios, cells) =
         run::all(workspace, &columns, &names, &source, args.resume, started)?;
     let mut report = Report::new(kernels, scenarios, cells);
-    let (page, data) = if args.scenario.is_empty() {
-        (workspace.root().join(PAGE), workspace.root().join(DATA))
-    } else {
-        let directory = workspace.target().join("accuracy");
-        (directory.join("accuracy.md"), directory.join("accuracy.json"))
-    };
     if let Some(earlier) = earlier.filter(|_| args.scenario.is_empty()) {
         report = if args.missing {
             report.put_into(earlier, &every_series())
@@ -134,19 +127,13 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
             report.with_others_of(earlier, &every_series())
         };
     }
-    let json = serde_json::to_string_pretty(&report)? + "\n";
-    write(&page, &page::markdown(&report))?;
-    write(&data, &json)?;
+    let is_whole = args.scenario.is_empty();
+    let written = MEASUREMENT.write(workspace, is_whole, &report, &page::markdown(&report))?;
     match args.output {
         Output::Text => print!("{}", page::text(&report)),
-        Output::Json => print!("{json}"),
+        Output::Json => println!("{}", serde_json::to_string_pretty(&report)?),
     }
-    eprintln!(
-        "{:.0} s; written: {} and {}",
-        started.elapsed().as_secs_f64(),
-        workspace.relative(&page).display(),
-        workspace.relative(&data).display()
-    );
+    eprintln!("{:.0} s; {written}", started.elapsed().as_secs_f64());
     match args.output {
         Output::Text => println!("{}", report.summary),
         Output::Json => eprintln!("{}", report.summary),
@@ -154,28 +141,10 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
     Ok(if report.right() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Whether a whole run was ever written down.
-pub(crate) fn has_data(workspace: &Workspace) -> bool {
-    workspace.root().join(DATA).exists()
-}
-
 /// The committed page, made from the committed data: the two must belong
 /// together.
 pub(crate) fn committed_page(workspace: &Workspace) -> Result<String> {
-    let report = committed(workspace)?;
-    Ok(page::markdown(&report))
-}
-
-fn committed(workspace: &Workspace) -> Result<Report> {
-    let text = fs::read_to_string(workspace.root().join(DATA)).context(DATA)?;
-    serde_json::from_str(&text).context(DATA)
-}
-
-fn write(file: &Path, text: &str) -> Result<()> {
-    if let Some(parent) = file.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+    Ok(page::markdown(&MEASUREMENT.committed(workspace)?))
 }
 
 /// The scenarios to run: all of the lab, or those chosen.

@@ -3,23 +3,19 @@
 
 mod page;
 
-use std::fs;
-use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::lab_guest::{LabGuest, Lines};
+use crate::lab_guest::LabGuest;
+use crate::measurement::{Measurement, lab_result};
 use crate::source::Source;
 use crate::workspace::Workspace;
 use crate::{build, setup, vm};
 
-const PAGE: &str = "docs/attribution.md";
-const DATA: &str = "docs/attribution.json";
-const PAGES: &str = "docs/attribution.*";
+pub(crate) const MEASUREMENT: Measurement = Measurement("attribution");
 const LIMIT: Duration = Duration::from_secs(60 * 60);
 
 /// Compare whom dnsprobe holds every query for with who asked it
@@ -101,12 +97,7 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
         setup::prepare_if_needed(workspace)?;
         build::all(workspace, &build::Args::default())?;
     }
-    let source = Source::of(workspace, PAGES)?;
-    let out = workspace.target().join("attribution");
-    let result = out.join("attribution.json");
-    if result.exists() {
-        fs::remove_file(&result)?;
-    }
+    let source = MEASUREMENT.source(workspace)?;
     let (short_lived, pods) = (args.short_lived.to_string(), args.pods.to_string());
     let arguments =
         ["attribution", "--out", "/out", "--short-lived", &short_lived, "--pods", &pods];
@@ -116,44 +107,18 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
         exact_clock: true,
         limit: LIMIT,
         arguments: arguments.map(str::to_owned).to_vec(),
-        out: out.clone(),
+        out: workspace.target().join("attribution/lab"),
     };
-    let printed = Arc::new(Mutex::new(Vec::new()));
-    let ended = guest.run(workspace, Lines::err(started), &printed)?;
-    ended.explain(workspace, started.elapsed());
-    let text = fs::read_to_string(&result).context("the guest left no result")?;
-    let measured: Measured = serde_json::from_str(&text).context("attribution.json")?;
+    let measured: Measured = lab_result(workspace, &guest, "attribution.json", started)?;
     let report = Report { source, measured };
-    let whole = args.short_lived == SHORT_LIVED && args.pods == PODS;
-    let (page, data) = if whole {
-        (workspace.root().join(PAGE), workspace.root().join(DATA))
-    } else {
-        (out.join("page.md"), out.join("page.json"))
-    };
-    write(&page, &page::markdown(&report))?;
-    write(&data, &(serde_json::to_string_pretty(&report)? + "\n"))?;
-    eprintln!(
-        "{:.0} s; written: {} and {}",
-        started.elapsed().as_secs_f64(),
-        workspace.relative(&page).display(),
-        workspace.relative(&data).display()
-    );
+    let is_whole = args.short_lived == SHORT_LIVED && args.pods == PODS;
+    let written = MEASUREMENT.write(workspace, is_whole, &report, &page::markdown(&report))?;
+    eprintln!("{:.0} s; {written}", started.elapsed().as_secs_f64());
     println!("{}", report.measured.summary);
     Ok(if report.measured.right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn write(file: &Path, text: &str) -> Result<()> {
-    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
-}
-
-/// Whether a whole run was ever written down.
-pub(crate) fn has_data(workspace: &Workspace) -> bool {
-    workspace.root().join(DATA).exists()
-}
-
 /// The committed page, made from the committed data.
 pub(crate) fn committed_page(workspace: &Workspace) -> Result<String> {
-    let text = fs::read_to_string(workspace.root().join(DATA)).context(DATA)?;
-    let report: Report = serde_json::from_str(&text).context(DATA)?;
-    Ok(page::markdown(&report))
+    Ok(page::markdown(&MEASUREMENT.committed(workspace)?))
 }

@@ -14,26 +14,22 @@ mod run;
 mod start_up;
 mod user_space;
 
-use std::fs;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::ValueEnum;
 
 pub(crate) use self::gate::compare;
 use self::line::Watcher;
 use self::report::Report;
+use crate::measurement::Measurement;
 use crate::setup::every_series;
-use crate::source::Source;
 use crate::vm;
 use crate::workspace::Workspace;
 use crate::{build, setup};
 
-const PAGE: &str = "docs/performance.md";
-const DATA: &str = "docs/performance.json";
-const PAGES: &str = "docs/performance.*";
+pub(crate) const MEASUREMENT: Measurement = Measurement("performance");
 
 /// Measure what watching costs, in guest instructions
 #[derive(Debug, clap::Args)]
@@ -138,7 +134,7 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
         };
     }
     let whole = args.kernel.is_empty() && args.only.is_empty() && !args.native;
-    let source = Source::of(workspace, PAGES)?;
+    let source = MEASUREMENT.source(workspace)?;
     let started = Instant::now();
     let mut kernels = Vec::new();
     if args.native {
@@ -150,10 +146,9 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
         kernels.push(run::kernel(workspace, &series, &kernel, &arguments, started));
     }
     let report = Report::new(source, kernels, &args.only);
-    let json = serde_json::to_string_pretty(&report)? + "\n";
     if whole {
-        write(&workspace.root().join(PAGE), &markdown::page(&report))?;
-        write(&workspace.root().join(DATA), &json)?;
+        let written = MEASUREMENT.write(workspace, whole, &report, &markdown::page(&report))?;
+        eprintln!("{:.0} s; {written}", started.elapsed().as_secs_f64());
     }
     match args.output {
         Output::Text => {
@@ -161,7 +156,7 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
             println!("{report}");
         }
         Output::Json => {
-            print!("{json}");
+            println!("{}", serde_json::to_string_pretty(&report)?);
             eprintln!("{report}");
         }
     }
@@ -215,21 +210,9 @@ fn arguments(args: &Args, whole: bool, series: &str) -> Vec<String> {
     only.chain(watchers).collect()
 }
 
-/// Whether a whole run was ever written down.
-pub(crate) fn has_data(workspace: &Workspace) -> bool {
-    workspace.root().join(DATA).exists()
-}
-
 /// The committed page, made from the committed data.
 pub(crate) fn committed_page(workspace: &Workspace) -> Result<String> {
-    let text =
-        fs::read_to_string(workspace.root().join(DATA)).with_context(|| format!("no {DATA}"))?;
-    let report: Report = serde_json::from_str(&text).with_context(|| DATA.to_owned())?;
-    Ok(markdown::page(&report))
-}
-
-fn write(file: &Path, text: &str) -> Result<()> {
-    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+    Ok(markdown::page(&MEASUREMENT.committed(workspace)?))
 }
 
 #[cfg(test)]

@@ -16,14 +16,13 @@ use serde::{Deserialize, Serialize};
 
 use self::bundle::LabResult;
 use crate::lab_guest::{LabGuest, Lines};
+use crate::measurement::Measurement;
 use crate::source::Source;
 use crate::vm::{self, DEFAULT_KERNEL, End};
 use crate::workspace::Workspace;
 use crate::{accuracy, build, setup};
 
-const PAGE: &str = "docs/evidence.md";
-const DATA: &str = "docs/evidence.json";
-const PAGES: &str = "docs/evidence.*";
+pub(crate) const MEASUREMENT: Measurement = Measurement("evidence");
 const RECORDED: &str = "recorded.json";
 const LIMIT: Duration = Duration::from_secs(2 * 60 * 60);
 
@@ -122,10 +121,9 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
     for row in report.rows.iter().filter(|row| !row.misses.is_empty()) {
         println!("MISS  {}: {}", row.scenario, row.misses.join("; "));
     }
-    let whole = args.scenario.is_empty();
-    let pages = if whole { workspace.root().to_owned() } else { directory.clone() };
-    write(&pages.join(PAGE), &page::markdown(&report))?;
-    write(&pages.join(DATA), &(serde_json::to_string_pretty(&report)? + "\n"))?;
+    let is_whole = args.scenario.is_empty();
+    let written = MEASUREMENT.write(workspace, is_whole, &report, &page::markdown(&report))?;
+    eprintln!("{written}");
     println!("{}", report.summary());
     Ok(if report.right() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -138,7 +136,7 @@ fn record(
     directory: &Path,
     recordings: &Path,
 ) -> Result<()> {
-    let source = Source::of(workspace, PAGES)?;
+    let source = MEASUREMENT.source(workspace)?;
     let kernel = vm::find_kernel(workspace, &args.kernel)?;
     let recorded = Recorded { kernel: kernel.release.clone(), source };
     if directory.exists() {
@@ -161,7 +159,9 @@ fn record(
     let ended = guest.run(workspace, Lines::err(started), &Arc::new(Mutex::new(Vec::new())))?;
     ended.explain(workspace, started.elapsed());
     ensure!(matches!(ended.end, End::Exited(_)), "the guest did not come to its end");
-    write(&directory.join(RECORDED), &(serde_json::to_string_pretty(&recorded)? + "\n"))
+    let file = directory.join(RECORDED);
+    fs::write(&file, serde_json::to_string_pretty(&recorded)? + "\n")
+        .with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// `None` for a scenario in which nothing is wrong.
@@ -188,20 +188,7 @@ fn row(workspace: &Workspace, lab: &Path, name: &str, ticket: &Path) -> Result<O
     Ok(Some(row))
 }
 
-fn write(file: &Path, text: &str) -> Result<()> {
-    if let Some(parent) = file.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
-}
-
-/// Whether a whole run was ever written down.
-pub(crate) fn has_data(workspace: &Workspace) -> bool {
-    workspace.root().join(DATA).exists()
-}
-
 /// The committed page, made from the committed data.
 pub(crate) fn committed_page(workspace: &Workspace) -> Result<String> {
-    let text = fs::read_to_string(workspace.root().join(DATA)).context(DATA)?;
-    Ok(page::markdown(&serde_json::from_str(&text).context(DATA)?))
+    Ok(page::markdown(&MEASUREMENT.committed(workspace)?))
 }

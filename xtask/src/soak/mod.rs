@@ -2,23 +2,19 @@
 
 mod page;
 
-use std::fs;
-use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::lab_guest::{LabGuest, Lines};
+use crate::lab_guest::LabGuest;
+use crate::measurement::{Measurement, lab_result};
 use crate::source::Source;
 use crate::workspace::Workspace;
 use crate::{build, setup, vm};
 
-const PAGE: &str = "docs/operations.md";
-const DATA: &str = "docs/operations.json";
-const PAGES: &str = "docs/operations.*";
+pub(crate) const MEASUREMENT: Measurement = Measurement("operations");
 
 /// Leave `dnsprobe serve` on under load, and see whether it grows or is noticed
 #[derive(Debug, clap::Args)]
@@ -32,7 +28,7 @@ flat after warm-up, its counts the clients' own, no event lost; the clients must
 lose no more and wait no longer than without it. Times are real ones, so nothing \
 else should run on the machine. The last line is the sum. A run of ten minutes or more \
 writes docs/operations.md and docs/operations.json; a shorter one writes them below \
-target/soak. The exit code is 1 when something is not as it must be.")]
+target/operations. The exit code is 1 when something is not as it must be.")]
 #[command(after_help = "\
 Examples:
   cargo xtask soak                              half an hour with dnsprobe, ten minutes without
@@ -116,12 +112,7 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
         setup::prepare_if_needed(workspace)?;
         build::all(workspace, &build::Args::default())?;
     }
-    let source = Source::of(workspace, PAGES)?;
-    let out = workspace.target().join("soak");
-    let result = out.join("soak.json");
-    if result.exists() {
-        fs::remove_file(&result)?;
-    }
+    let source = MEASUREMENT.source(workspace)?;
     let (rate, seconds) = (args.rate.to_string(), args.minutes * 60);
     let seconds_argument = seconds.to_string();
     let arguments = ["soak", "--out", "/out", "--rate", &rate, "--seconds", &seconds_argument];
@@ -132,43 +123,18 @@ pub(crate) fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
         exact_clock: false,
         limit: Duration::from_secs(2 * seconds) + AROUND,
         arguments: arguments.map(str::to_owned).to_vec(),
-        out: out.clone(),
+        out: workspace.target().join("operations/lab"),
     };
-    let printed = Arc::new(Mutex::new(Vec::new()));
-    let ended = guest.run(workspace, Lines::err(started), &printed)?;
-    ended.explain(workspace, started.elapsed());
-    let text = fs::read_to_string(&result).context("the guest left no result")?;
-    let soak: Soak = serde_json::from_str(&text).context("soak.json")?;
+    let soak: Soak = lab_result(workspace, &guest, "soak.json", started)?;
     let report = Report { source, soak };
-    let (page, data) = if args.minutes >= LONG {
-        (workspace.root().join(PAGE), workspace.root().join(DATA))
-    } else {
-        (out.join("page.md"), out.join("page.json"))
-    };
-    write(&page, &page::markdown(&report))?;
-    write(&data, &(serde_json::to_string_pretty(&report)? + "\n"))?;
-    eprintln!(
-        "{:.0} s; written: {} and {}",
-        started.elapsed().as_secs_f64(),
-        workspace.relative(&page).display(),
-        workspace.relative(&data).display()
-    );
+    let is_whole = args.minutes >= LONG;
+    let written = MEASUREMENT.write(workspace, is_whole, &report, &page::markdown(&report))?;
+    eprintln!("{:.0} s; {written}", started.elapsed().as_secs_f64());
     println!("{}", page::summary(&report.soak));
     Ok(if report.soak.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn write(file: &Path, text: &str) -> Result<()> {
-    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
-}
-
-/// Whether a long run was ever written down.
-pub(crate) fn has_data(workspace: &Workspace) -> bool {
-    workspace.root().join(DATA).exists()
-}
-
 /// The committed page, made from the committed data.
 pub(crate) fn committed_page(workspace: &Workspace) -> Result<String> {
-    let text = fs::read_to_string(workspace.root().join(DATA)).context(DATA)?;
-    let report: Report = serde_json::from_str(&text).context(DATA)?;
-    Ok(page::markdown(&report))
+    Ok(page::markdown(&MEASUREMENT.committed(workspace)?))
 }
