@@ -15,6 +15,7 @@ mod pods;
 mod process;
 mod remote;
 mod resolver;
+mod retries;
 mod runtime;
 #[cfg(test)]
 mod testing;

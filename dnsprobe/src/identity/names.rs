@@ -2,27 +2,19 @@
 //! kubelet's directories first, then the runtimes' files, then what the runtime lists
 //! and what the API server says, where they are asked. Each alone is enough.
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use super::{
     Owner, PodDetails, RuntimeDirs, SharedFacts,
     bounded::Bounded,
     pod_logs::{PodLogs, PodName},
+    retries,
     runtime::{ContainerFacts, PodFacts, RuntimeFiles},
     workload,
 };
 
 /// Pods and containers for which the runtime was asked; the oldest is forgotten first.
 const MISSED: usize = 1_024;
-/// After this time it is asked for the same one again, and then after twice as long
-/// each time.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// Times that it is asked for one.
-const ASKED: u32 = 6;
 
 /// Everything that names pods and containers.
 #[derive(Debug)]
@@ -31,8 +23,8 @@ pub(super) struct Names {
     files: RuntimeFiles,
     /// What the runtime and the API server have told, where they are asked.
     facts: Option<Arc<SharedFacts>>,
-    /// For what a name was missing: when to say so again, and how often it was.
-    missed: Bounded<String, (Instant, u32)>,
+    /// For what a name was missing: when to say so again, if ever, and how often it was.
+    missed: Bounded<String, (Option<Instant>, u32)>,
 }
 
 impl Names {
@@ -130,14 +122,14 @@ impl Names {
     /// moment ago or too often: the runtime does not know it then.
     fn missed(&mut self, id: &str, now: Instant) {
         let Some(facts) = &self.facts else { return };
-        let tries = match self.missed.get(id) {
-            Some((next, tries)) if now < *next || *tries >= ASKED => return,
-            Some((_, tries)) => *tries,
-            None => 0,
+        let times = match self.missed.get(id) {
+            Some((next, _)) if next.is_none_or(|next| now < next) => return,
+            Some((_, times)) => times + 1,
+            None => 1,
         };
         facts.say_missing();
-        let next = now + ASK_AGAIN * 2_u32.pow(tries);
-        self.missed.insert(id.to_owned(), (next, tries + 1));
+        let next = retries::wait_after(times).map(|wait| now + wait);
+        self.missed.insert(id.to_owned(), (next, times));
     }
 
     /// A container outside pods.

@@ -16,16 +16,15 @@ use super::{
     placement::Placement,
     process::Processes,
     remote::{Remote, RemoteAddress, Remotes},
+    retries,
 };
 
 /// Owners remembered by cgroup; the oldest is forgotten first. The kernel
 /// never uses a cgroup id twice, so a known owner stays right for good.
 const CGROUPS: usize = 8_192;
-/// How long an owner that is not fully known is kept before asking again.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Times that a named pod is asked about again for what else may become known of
-/// it, a second after the first time and then after twice as long each time.
-const DETAIL_TRIES: u32 = 6;
+/// How long an owner that is not fully known is kept before asking again. A pod that
+/// has a name is asked about less and less for what else may become known of it.
+const RETRY_AFTER: Duration = retries::FIRST;
 /// Files of runtimes read early for new containers, in one [`SCAN_INTERVAL`]. A
 /// flood of containers is named when somebody asks for them, if it still can be.
 const EARLY_READS: u32 = 400;
@@ -260,8 +259,7 @@ fn retry_after(owner: &Owner, tries: u32) -> Option<Duration> {
         Owner::Pod { pod: None, .. } | Owner::Unattributed { .. } => return Some(RETRY_AFTER),
         Owner::Container { name: None, .. } => false,
     };
-    let again = !complete && tries < DETAIL_TRIES;
-    again.then(|| RETRY_AFTER * 2_u32.pow(tries.min(DETAIL_TRIES) - 1))
+    if complete { None } else { retries::wait_after(tries) }
 }
 
 impl Identify for Identity {

@@ -121,7 +121,12 @@ mod tests {
 
     fn published() -> Shared {
         let interval = Duration::from_millis(20);
-        let shared = Shared::new(Options { interval, limits: Limits::default(), servers: true });
+        let shared = Shared::new(Options {
+            interval,
+            limits: Limits::default(),
+            servers: true,
+            top_names: 0,
+        });
         shared.lock().keep_for_pushing();
         shared.lock().reading(&snapshot());
         shared.lock().verdict(&clash(), true);

@@ -14,13 +14,13 @@ use std::{
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 pub(super) use id::ContainerId;
 pub use listed::ListedPods;
 
-use super::{bounded::Bounded, escape};
+use super::{bounded::Bounded, escape, retries};
 
 /// Containers remembered; the oldest is forgotten first.
 const CONTAINERS: usize = 8_192;
@@ -28,11 +28,6 @@ const CONTAINERS: usize = 8_192;
 const FILE_BYTES: u64 = 1 << 20;
 /// A name longer than any that Kubernetes or a runtime allows is none.
 const NAME_BYTES: usize = 253;
-/// How long after a look that found nothing the next one may be; it doubles
-/// each time.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Looks that found nothing before a container stays nameless.
-const TRIES: u32 = 6;
 /// Namespaces of containerd that are looked into.
 const CONTAINERD_NAMESPACES: usize = 16;
 
@@ -114,7 +109,7 @@ impl RuntimeFiles {
             tries = known.tries;
         }
         let facts = self.read(id, now);
-        let retry_at = (tries + 1 < TRIES).then(|| now + RETRY_AFTER * 2_u32.pow(tries));
+        let retry_at = retries::wait_after(tries + 1).map(|wait| now + wait);
         self.known.insert(key, Known { facts: facts.clone(), retry_at, tries: tries + 1 });
         facts
     }
@@ -173,6 +168,8 @@ fn name(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::identity::testing::TempDir;
 
@@ -263,7 +260,7 @@ mod tests {
         assert_eq!(files.facts(ID, start), None);
         let path = format!("var/lib/docker/containers/{ID}/config.v2.json");
         write(&root, &path, r#"{"Name":"/web"}"#);
-        assert_eq!(files.facts(ID, start + RETRY_AFTER / 2), None);
+        assert_eq!(files.facts(ID, start + retries::FIRST / 2), None);
         assert!(files.facts(ID, at(1)).is_some());
         fs::remove_dir_all(root.path().join("var")).unwrap();
         assert!(files.facts(ID, at(100)).is_some());
