@@ -20,6 +20,11 @@ impl Tally {
         Self { passed, failed, skipped }
     }
 
+    /// That many not run.
+    pub(crate) fn skipped(count: usize) -> Self {
+        Self::new(0, 0, u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
     /// The lab's last line: `N passed, N failed, N skipped`.
     pub(crate) fn from_lab(line: &str) -> Option<Self> {
         let mut parts = line.trim().split(", ");

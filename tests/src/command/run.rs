@@ -147,6 +147,9 @@ pub struct ListArgs {
     /// Only the names of those that run when none is named, one per line.
     #[arg(long)]
     names: bool,
+    /// With --names: without those whose outcome does not depend on the kernel.
+    #[arg(long, requires = "names")]
+    of_kernels: bool,
     /// With --names: only those that need two processors.
     #[arg(long, requires = "names")]
     two_processors: bool,
@@ -161,6 +164,7 @@ pub fn list(args: &ListArgs) {
                 !args.two_processors || matches!(scenario.kernels, Kernels::TwoProcessors)
             })
             .map(|scenario| scenario.name)
+            .filter(|name| !args.of_kernels || !scenarios::SAME_ON_EVERY_KERNEL.contains(name))
             .for_each(|name| println!("{name}"));
         return;
     }

@@ -293,9 +293,82 @@ pub const ALL: &[Scenario] = &[
     serve_planned_anew::SCENARIO,
 ];
 
+/// Scenarios that use no hook or kernel path which another one does not use, so
+/// that one kernel tells for all: `cargo xtask test` runs them on that one only.
+pub const SAME_ON_EVERY_KERNEL: &[&str] = &[
+    "musl-two-nameservers",
+    "trace",
+    "replay",
+    "coredns-log",
+    "top-view",
+    "ticket-live",
+    "conntrack-clash-musl",
+    "fault-under-load",
+    "three-causes",
+    "fault-in-window",
+    "forwarding-proxy",
+    "loopback-stub",
+    "node-local-cache",
+    "same-id",
+    "query-healthy",
+    "query-dead-backend",
+    "query-service-policy",
+    "resolver-retry",
+    // Findings: made from answers and counts in user space.
+    "diagnose-healthy",
+    "nxdomain",
+    "upstream-nxdomain",
+    "upstream-servfail",
+    "upstream-refused",
+    "failed-answers",
+    "internal-name-missing",
+    "autopath-suspect",
+    "search-expansion",
+    "slow-server",
+    "slow-upstream",
+    "slow-network",
+    "nodelocal-bypassed",
+    "parallel-nameservers",
+    "uneven-backends",
+    "server-restarting",
+    "pattern-always",
+    "pattern-peak",
+    "pattern-scaling-window",
+    "check-pod-config",
+    "cpu-hotplug",
+    "cri-pods",
+    "serve",
+    "serve-hostile",
+    "serve-left-alone",
+    "serve-overload",
+    "dashboards",
+    // The hooks of others (`capture`, `healthy`, `latency`, `no-listener`, `tcp`,
+    // `conntrack-clash-resolved`, `ipvs-stale-backend`, `stale-nat-entry`); what they
+    // add is told apart in user space.
+    "capture-failed",
+    "late-answer",
+    "conntrack-clash-late-answer",
+    "server-silent",
+    "answer-mismatch",
+    "slow-server-queue",
+    "slow-client",
+    "truncated-no-tcp",
+    "tcp-unanswered",
+    "ipvs-crossed-answer",
+    "stale-masquerade",
+    "remote-ends",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_one_kernel_tells_for_all_exists() {
+        for name in SAME_ON_EVERY_KERNEL {
+            assert!(ALL.iter().any(|scenario| scenario.name == *name), "{name}");
+        }
+    }
 
     #[test]
     fn older_kernels_are_refused_with_the_reason() {

@@ -1,5 +1,7 @@
-//! What runs in guests, two of them at a time: the bench gate, and every scenario of
-//! the lab on each kernel.
+//! What runs in guests, two of them at a time: the bench gate, and the lab on each
+//! kernel: every scenario on one, and on the others those whose outcome could be
+//! another there. What is left out counts as skipped; `cargo xtask accuracy` runs
+//! all on all.
 
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,7 +35,8 @@ pub(super) struct Plan<'a> {
     pub(super) gate: bool,
     /// The lab on these.
     pub(super) kernels: &'a [String],
-    /// Chosen by name; all when empty.
+    /// Chosen by name; when empty, all on one kernel and a selection on the
+    /// others.
     pub(super) scenarios: &'a [String],
 }
 
@@ -88,20 +91,47 @@ impl Share {
     }
 }
 
-/// The scenarios of the lab, or those chosen of them: shares for a guest each, and
-/// whether the guest's clock is exact, which one with two processors cannot have.
-fn planned(workspace: &Workspace, chosen: &[String]) -> Result<Vec<(bool, Vec<String>)>> {
-    let names = |arguments: &[&str]| {
-        let mut lab = Command::new(workspace.release_binary("lab"));
-        let list = shell::output(lab.args(["list", "--names"]).args(arguments))?;
-        anyhow::Ok(list.lines().map(str::to_owned).collect::<Vec<_>>())
-    };
-    let all = if chosen.is_empty() { names(&[])? } else { chosen.to_vec() };
-    let need_two = names(&["--two-processors"])?;
-    let (with_two, with_one): (Vec<_>, Vec<_>) =
-        all.into_iter().partition(|name| need_two.contains(name));
-    let with_one = shares(&with_one).into_iter().map(|share| (true, share));
-    Ok(with_one.chain(shares(&with_two).into_iter().map(|share| (false, share))).collect())
+/// The scenarios of the lab by what they need.
+struct Scenarios {
+    all: Vec<String>,
+    /// Those whose outcome could depend on the kernel.
+    of_kernels: Vec<String>,
+    /// Those that need two processors.
+    of_processors: Vec<String>,
+}
+
+impl Scenarios {
+    fn list(workspace: &Workspace) -> Result<Self> {
+        let names = |arguments: &[&str]| {
+            let mut lab = Command::new(workspace.release_binary("lab"));
+            let list = shell::output(lab.args(["list", "--names"]).args(arguments))?;
+            anyhow::Ok(list.lines().map(str::to_owned).collect())
+        };
+        Ok(Self {
+            all: names(&[])?,
+            of_kernels: names(&["--of-kernels"])?,
+            of_processors: names(&["--two-processors"])?,
+        })
+    }
+
+    /// What runs on a kernel: what is chosen; else everything where that is meant.
+    fn on(&self, version: &str, plan: &Plan<'_>) -> Vec<String> {
+        let alone = plan.kernels.len() == 1;
+        match plan.scenarios {
+            [] if alone || version == vm::DEFAULT_KERNEL => self.all.clone(),
+            [] => self.of_kernels.clone(),
+            chosen => chosen.to_vec(),
+        }
+    }
+
+    /// A share for each guest, and whether its clock is exact, which one with two
+    /// processors cannot have.
+    fn shares(&self, scenarios: Vec<String>) -> Vec<(bool, Vec<String>)> {
+        let (with_two, with_one): (Vec<_>, Vec<_>) =
+            scenarios.into_iter().partition(|name| self.of_processors.contains(name));
+        let with_one = shares(&with_one).into_iter().map(|share| (true, share));
+        with_one.chain(shares(&with_two).into_iter().map(|share| (false, share))).collect()
+    }
 }
 
 /// The tally of the gate and of each kernel, in the order of the plan.
@@ -111,18 +141,24 @@ pub(super) fn run(workspace: &Workspace, plan: &Plan<'_>) -> Result<Vec<(String,
     if plan.gate {
         jobs.push(Job::Gate);
     }
-    let shares = planned(workspace, plan.scenarios)?;
-    let several = shares.len() > 1;
+    let listed = Scenarios::list(workspace)?;
+    let mut left_out = Vec::new();
     for version in plan.kernels {
         let kernel = vm::find_kernel(workspace, version)?;
-        for (number, (exact_clock, scenarios)) in (1..).zip(&shares) {
+        let scenarios = listed.on(version, plan);
+        if plan.scenarios.is_empty() && scenarios.len() < listed.all.len() {
+            left_out.push((version, listed.all.len() - scenarios.len()));
+        }
+        let shares = listed.shares(scenarios);
+        let several = shares.len() > 1;
+        for (number, (exact_clock, scenarios)) in (1..).zip(shares) {
             let label = if several { format!("{version}-{number}") } else { version.clone() };
             jobs.push(Job::Lab(Share {
                 version: version.clone(),
                 label,
                 kernel: kernel.clone(),
-                scenarios: scenarios.clone(),
-                exact_clock: *exact_clock,
+                scenarios,
+                exact_clock,
             }));
         }
     }
@@ -135,6 +171,18 @@ pub(super) fn run(workspace: &Workspace, plan: &Plan<'_>) -> Result<Vec<(String,
         match tallies.last_mut() {
             Some((name, sum)) if name == job.name() => *sum += tally,
             _ => tallies.push((job.name().to_owned(), tally)),
+        }
+    }
+    for (version, count) in left_out {
+        lines.say(
+            version,
+            &format!(
+                "skip  {count} scenarios whose outcome does not depend on the kernel; \
+                 `cargo xtask accuracy` runs them here"
+            ),
+        );
+        if let Some((_, sum)) = tallies.iter_mut().find(|(name, _)| name == version) {
+            *sum += Tally::skipped(count);
         }
     }
     Ok(tallies)
@@ -212,6 +260,26 @@ fn slowest(printed: &[Printed]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn on(version: &str, kernels: &[&str], chosen: &[&str]) -> Vec<String> {
+        let owned = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        let (kernels, scenarios) = (owned(kernels), owned(chosen));
+        let plan = Plan { gate: false, kernels: &kernels, scenarios: &scenarios };
+        let listed = Scenarios {
+            all: owned(&["a", "b", "c"]),
+            of_kernels: owned(&["b"]),
+            of_processors: Vec::new(),
+        };
+        listed.on(version, &plan)
+    }
+
+    #[test]
+    fn one_kernel_runs_everything_and_the_others_a_selection() {
+        assert_eq!(on("6.12", &["5.10", "6.12"], &[]), ["a", "b", "c"]);
+        assert_eq!(on("5.10", &["5.10", "6.12"], &[]), ["b"]);
+        assert_eq!(on("5.10", &["5.10"], &[]), ["a", "b", "c"]);
+        assert_eq!(on("5.10", &["5.10", "6.12"], &["c"]), ["c"]);
+    }
 
     #[test]
     fn shares_are_equal_and_hold_each_scenario_once() {

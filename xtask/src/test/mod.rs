@@ -22,10 +22,12 @@ Run the checks, the unit tests, the native test and the lab in guests.
 Without a selection, everything: formatting, clippy, generated pages, \
 `cargo test`, dnsprobe on this machine's own kernel (needs root, else counted as \
 skipped), and in guests, two at a time, the instructions of the hot path against \
-their baseline and the lab's scenarios on each kernel. The guests count \
-instructions, so that a busy machine changes nothing; those for scenarios that need \
-two processors do not. The last line is the sum: N \
-passed, N failed, N skipped. The exit code is 1 after any failure.")]
+their baseline and the lab's scenarios on each kernel: all of them on 6.12, on the \
+others those whose outcome could depend on the kernel, the rest counted as skipped; \
+all where a kernel is chosen alone. The guests count instructions, so that a busy \
+machine changes nothing; those for scenarios that need two processors do not. The \
+last line is the sum: N passed, N failed, N skipped. The exit code is 1 after any \
+failure.")]
 #[command(after_help = "\
 Examples:
   cargo xtask test                       everything
