@@ -78,7 +78,7 @@ impl Handler for Beside<'_> {
         self.1.reload();
     }
 
-    fn snapshot(&mut self, snapshot: &Snapshot, last: bool) -> anyhow::Result<()> {
+    fn snapshot(&mut self, snapshot: &Arc<Snapshot>, last: bool) -> anyhow::Result<()> {
         self.0.snapshot(snapshot, last)?;
         self.1.snapshot(snapshot, last)
     }

@@ -256,7 +256,7 @@ impl Handler for Capture {
         self.now = now;
     }
 
-    fn snapshot(&mut self, _: &Snapshot, last: bool) -> anyhow::Result<()> {
+    fn snapshot(&mut self, _: &Arc<Snapshot>, last: bool) -> anyhow::Result<()> {
         if last {
             self.write(true)?;
             if self.beside != Some(0) {

@@ -200,7 +200,7 @@ impl Handler for Examination {
         true
     }
 
-    fn snapshot(&mut self, snapshot: &Snapshot, last: bool) -> anyhow::Result<()> {
+    fn snapshot(&mut self, snapshot: &Arc<Snapshot>, last: bool) -> anyhow::Result<()> {
         if last {
             if self.progress.is_some() {
                 eprint!("\r\x1b[K");

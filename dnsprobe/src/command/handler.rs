@@ -105,5 +105,5 @@ pub(super) trait Handler {
     /// The user asks for settings to be read again.
     fn reload(&mut self) {}
     /// The counters at the end of an interval; `last` when stopping.
-    fn snapshot(&mut self, snapshot: &Snapshot, last: bool) -> anyhow::Result<()>;
+    fn snapshot(&mut self, snapshot: &Arc<Snapshot>, last: bool) -> anyhow::Result<()>;
 }

@@ -1,7 +1,7 @@
 //! From observations and readings to what handlers are told: the same for a
 //! live watch and for a recording of one.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use dnsprobe_common::flow::Role;
 
@@ -217,7 +217,7 @@ impl Pipeline {
     }
 
     /// Ends the window at the last reading.
-    pub(super) fn snapshot(&mut self) -> Snapshot {
+    pub(super) fn snapshot(&mut self) -> Arc<Snapshot> {
         let Latest { time, since, completeness } = &self.latest;
         let mut completeness = completeness.clone();
         completeness.lost_events += self.unusable;
@@ -226,7 +226,7 @@ impl Pipeline {
         let time = time.unwrap_or_else(|| self.clock.timestamp(0));
         let mut snapshot = self.stats.snapshot(time, window, *since, completeness);
         snapshot.node.clone_from(&self.node);
-        snapshot
+        Arc::new(snapshot)
     }
 
     /// Takes down an entry, where anything is recorded.

@@ -1,6 +1,6 @@
 //! `dnsprobe record`: writes everything down, for later and for elsewhere.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use clap::Args;
 
@@ -83,7 +83,7 @@ impl Handler for Nobody {
         true
     }
 
-    fn snapshot(&mut self, _: &Snapshot, _: bool) -> anyhow::Result<()> {
+    fn snapshot(&mut self, _: &Arc<Snapshot>, _: bool) -> anyhow::Result<()> {
         Ok(())
     }
 }

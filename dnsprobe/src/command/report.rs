@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{self, IsTerminal, Write},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -148,7 +149,7 @@ impl Handler for Sliced {
         Ok(())
     }
 
-    fn snapshot(&mut self, snapshot: &Snapshot, last: bool) -> anyhow::Result<()> {
+    fn snapshot(&mut self, snapshot: &Arc<Snapshot>, last: bool) -> anyhow::Result<()> {
         self.0.snapshot(snapshot, last);
         Ok(())
     }

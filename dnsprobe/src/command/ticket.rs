@@ -1,6 +1,6 @@
 //! `dnsprobe ticket`: everything that proves what is wrong, as files.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
@@ -163,7 +163,7 @@ fn case(options: &Options, recording: &Recorded) -> anyhow::Result<Case> {
         files: aside.files,
         damage: aside.damage,
         diagnosis: examination.diagnosis()?,
-        snapshot: snapshot.context("the recording has no counters")?,
+        snapshot: Arc::unwrap_or_clone(snapshot.context("the recording has no counters")?),
         collected: collector,
         packets: None,
     };
@@ -174,7 +174,7 @@ fn case(options: &Options, recording: &Recorded) -> anyhow::Result<Case> {
 /// Keeps single queries, and the last counters.
 struct Evidence {
     collector: Collector,
-    snapshot: Option<Snapshot>,
+    snapshot: Option<Arc<Snapshot>>,
 }
 
 impl Handler for Evidence {
@@ -188,9 +188,9 @@ impl Handler for Evidence {
         Ok(())
     }
 
-    fn snapshot(&mut self, snapshot: &Snapshot, last: bool) -> anyhow::Result<()> {
+    fn snapshot(&mut self, snapshot: &Arc<Snapshot>, last: bool) -> anyhow::Result<()> {
         if last {
-            self.snapshot = Some(snapshot.clone());
+            self.snapshot = Some(Arc::clone(snapshot));
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use std::{
     io::{self, IsTerminal, Write},
     pin::Pin,
+    sync::Arc,
     time::Duration,
 };
 
@@ -106,7 +107,7 @@ impl Handler for Table {
         Ok(())
     }
 
-    fn snapshot(&mut self, snapshot: &Snapshot, last: bool) -> anyhow::Result<()> {
+    fn snapshot(&mut self, snapshot: &Arc<Snapshot>, last: bool) -> anyhow::Result<()> {
         let mut out = io::stdout().lock();
         if last {
             out.write_all(self.top.last_frame(snapshot, &self.terminal).as_bytes())?;
@@ -172,7 +173,7 @@ impl Handler for Live {
         })
     }
 
-    fn snapshot(&mut self, snapshot: &Snapshot, last: bool) -> anyhow::Result<()> {
+    fn snapshot(&mut self, snapshot: &Arc<Snapshot>, last: bool) -> anyhow::Result<()> {
         self.view.snapshot(snapshot);
         if !last {
             return self.draw();
@@ -209,7 +210,7 @@ impl Handler for Json {
         Ok(())
     }
 
-    fn snapshot(&mut self, snapshot: &Snapshot, _: bool) -> anyhow::Result<()> {
+    fn snapshot(&mut self, snapshot: &Arc<Snapshot>, _: bool) -> anyhow::Result<()> {
         let mut out = io::stdout().lock();
         json::write(json::Record::Snapshot(snapshot), &mut out)?;
         Ok(out.flush()?)

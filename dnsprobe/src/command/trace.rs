@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    sync::Arc,
     time::Duration,
 };
 
@@ -147,7 +148,7 @@ impl Handler for Filtered {
         Ok(())
     }
 
-    fn snapshot(&mut self, snapshot: &Snapshot, last: bool) -> anyhow::Result<()> {
+    fn snapshot(&mut self, snapshot: &Arc<Snapshot>, last: bool) -> anyhow::Result<()> {
         self.inner.snapshot(snapshot, last)
     }
 }
@@ -188,7 +189,7 @@ impl Handler for Lines {
         self.line(&line)
     }
 
-    fn snapshot(&mut self, snapshot: &Snapshot, last: bool) -> anyhow::Result<()> {
+    fn snapshot(&mut self, snapshot: &Arc<Snapshot>, last: bool) -> anyhow::Result<()> {
         if !last {
             return Ok(());
         }
@@ -220,7 +221,7 @@ impl Handler for ServerLog {
         Ok(())
     }
 
-    fn snapshot(&mut self, snapshot: &Snapshot, last: bool) -> anyhow::Result<()> {
+    fn snapshot(&mut self, snapshot: &Arc<Snapshot>, last: bool) -> anyhow::Result<()> {
         if last {
             let end = if self.shown {
                 trace::seen(snapshot)

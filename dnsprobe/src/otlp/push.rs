@@ -102,7 +102,7 @@ async fn ask(endpoint: &Endpoint, request: Request<Full<Bytes>>) -> Result<Statu
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::{sync::Arc, time::Instant};
 
     use opentelemetry_proto::tonic::collector::{
         logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
@@ -128,7 +128,7 @@ mod tests {
             top_names: 0,
         });
         shared.lock().keep_for_pushing();
-        shared.lock().reading(&snapshot());
+        shared.lock().reading(&Arc::new(snapshot()));
         shared.lock().verdict(&clash(), true);
         shared
     }

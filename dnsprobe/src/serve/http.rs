@@ -217,7 +217,7 @@ mod tests {
             top_names: 0,
         };
         let shared = Shared::new(options);
-        shared.lock().reading(&snapshot());
+        shared.lock().reading(&Arc::new(snapshot()));
         shared.lock().verdict(&clash(), true);
         shared
     }

@@ -255,7 +255,7 @@ mod tests {
         let shared = shared();
         let mut published = shared.lock();
         assert!(render(&published).contains("not been read yet"));
-        published.reading(&snapshot());
+        published.reading(&Arc::new(snapshot()));
         let html = render(&published);
         assert!(html.contains("<td>shop/cart-0</td>") && html.contains("1 conntrack-clash"));
         assert!(html.contains("everything was seen") && html.contains("No query was lost."));
@@ -269,7 +269,7 @@ mod tests {
         let mut published = shared.lock();
         let mut snapshot = snapshot();
         snapshot.completeness.lost_events = 7;
-        published.reading(&snapshot);
+        published.reading(&Arc::new(snapshot.clone()));
         let html = render(&published);
         assert!(html.contains("not seen: 7 events lost"), "{html}");
     }
@@ -278,7 +278,7 @@ mod tests {
     fn what_is_left_out_is_said() {
         let shared = shared();
         let mut published = shared.lock();
-        published.reading(&snapshot());
+        published.reading(&Arc::new(snapshot()));
         assert!(!render(&published).contains("Left out"));
         published.shed(&[Shed::Lines, Shed::Names], 0.07, Some(0.05));
         let html = render(&published);
@@ -294,7 +294,7 @@ mod tests {
             Arc::new(Owner::Host { name: "<script>alert('x\")</script>&".into() });
         let mut verdict = clash();
         verdict.owner = Arc::clone(&snapshot.pods[0].owner);
-        published.reading(&snapshot);
+        published.reading(&Arc::new(snapshot.clone()));
         published.verdict(&verdict, true);
         let html = render(&published);
         assert!(!html.contains("<script") && !html.contains("alert('"));

@@ -138,8 +138,8 @@ impl Published {
     }
 
     /// The counters were read.
-    pub fn reading(&mut self, snapshot: &Snapshot) {
-        let reading = Reading { snapshot: Arc::new(snapshot.clone()), at: Instant::now() };
+    pub fn reading(&mut self, snapshot: &Arc<Snapshot>) {
+        let reading = Reading { snapshot: Arc::clone(snapshot), at: Instant::now() };
         self.before = self.last.replace(reading).map(|reading| reading.snapshot);
     }
 
@@ -281,7 +281,7 @@ mod tests {
         let metrics =
             |published: &mut Published| published.metrics(Format::Text, OwnCost::default());
         assert_eq!(metrics(&mut published), None);
-        published.reading(&snapshot());
+        published.reading(&Arc::new(snapshot()));
         assert_eq!(published.ready(), Ok(()));
         let page = String::from_utf8(metrics(&mut published).unwrap()).unwrap();
         assert!(page.contains("dnsprobe_queries_total"));
@@ -293,7 +293,7 @@ mod tests {
         let mut published = shared.lock();
         published.verdict(&clash(), true);
         published.keep_for_pushing();
-        published.reading(&snapshot());
+        published.reading(&Arc::new(snapshot()));
         let verdict = |id| {
             let mut verdict = clash();
             verdict.query.id = id;

@@ -3,6 +3,7 @@
 
 use std::{
     io,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -145,7 +146,7 @@ impl Handler for Daemon {
         Ok(())
     }
 
-    fn snapshot(&mut self, snapshot: &Snapshot, _: bool) -> anyhow::Result<()> {
+    fn snapshot(&mut self, snapshot: &Arc<Snapshot>, _: bool) -> anyhow::Result<()> {
         self.published.lock().reading(snapshot);
         self.published.lock().lines_lost(self.lines.as_ref().map_or(0, Lines::lost));
         self.govern();
