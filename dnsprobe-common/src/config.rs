@@ -113,6 +113,9 @@ pub struct Config {
     pub window_type: u32,
     /// Bytes kept of a captured packet, at most `capture::LONG`.
     pub capture_bytes: u32,
+    /// Which processes are sampled, see `sample`: of each 2^this one at a time; at
+    /// most 16. 0: none, unless `trace` tells all.
+    pub sample_bits: u8,
     /// 1: emit an event for every finished transaction.
     pub trace: u8,
     /// 1: keep the question of every query in flight.
@@ -131,7 +134,7 @@ pub struct Config {
     /// to the socket takes it back.
     pub arrives_by_device: u8,
     /// Padding, zero.
-    pub pad: [u8; 5],
+    pub pad: [u8; 4],
 }
 
 const _: () = assert!(size_of::<Config>() == 144);

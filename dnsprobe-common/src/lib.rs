@@ -14,6 +14,7 @@ pub mod dns;
 pub mod event;
 pub mod flow;
 pub mod histogram;
+pub mod sample;
 pub mod slots;
 pub mod stats;
 pub mod tcp;

@@ -4,7 +4,7 @@ use crate::{
     config::{Config, Offsets},
     event::{Answer, Question, Recent, Sent},
     flow::{InFlight, QueryKey, Tuple},
-    stats::{Stats, StatsKey, StatsSlot},
+    stats::{BackendKey, Stats, StatsKey, StatsSlot},
     tcp::TcpLayout,
 };
 
@@ -16,6 +16,6 @@ macro_rules! pod {
 }
 
 pod!(
-    Answer, Config, InFlight, Offsets, QueryKey, Question, Recent, Sent, Stats, StatsKey,
-    StatsSlot, Tuple, TcpLayout
+    Answer, BackendKey, Config, InFlight, Offsets, QueryKey, Question, Recent, Sent, Stats,
+    StatsKey, StatsSlot, Tuple, TcpLayout
 );

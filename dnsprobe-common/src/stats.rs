@@ -90,8 +90,26 @@ pub struct StatsSlot {
 }
 
 const _: () = assert!(size_of::<StatsKey>() == 48);
+const _: () = assert!(size_of::<BackendKey>() == 36);
 const _: () = assert!(size_of::<Latency>() == 16 + 4 * BUCKETS);
 const _: () = assert!(size_of::<Stats>().is_multiple_of(8));
+
+/// Where queries to a service went: how often is in the programs' `BACKENDS`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct BackendKey {
+    /// The address that was asked.
+    pub service: Address,
+    /// The one that the query left for instead.
+    pub backend: Address,
+    /// Port that was asked, host order.
+    pub service_port: u16,
+    /// Port that it left for, host order.
+    pub backend_port: u16,
+}
+
+/// How many of them are told apart.
+pub const MOST_BACKENDS: u32 = 256;
 
 /// Slots of the health counters: what the programs could not do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -111,17 +129,24 @@ pub enum Health {
     TcpUnread = 4,
     /// The ring buffer of captured packets was full: a packet was not captured.
     PacketsLost = 5,
+    /// Every backend that is told apart was another: a query was not counted there.
+    BackendsFull = 6,
+    /// A transaction of a sampled process was not told, because too many had been
+    /// lately.
+    SamplesLeftOut = 7,
 }
 
 impl Health {
     /// Every slot, in order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::EventsLost,
         Self::InFlightFull,
         Self::StatsFull,
         Self::EntryMissed,
         Self::TcpUnread,
         Self::PacketsLost,
+        Self::BackendsFull,
+        Self::SamplesLeftOut,
     ];
 }
 

@@ -27,6 +27,7 @@ pub(crate) static CONFIG: Config = Config {
     reason_proto_mem: 0,
     window_type: 0,
     capture_bytes: 0,
+    sample_bits: 0,
     trace: 0,
     questions: 0,
     drop_has_reason: 0,
@@ -34,7 +35,7 @@ pub(crate) static CONFIG: Config = Config {
     cgroup_pointer_typed: 0,
     sees_reading: 0,
     arrives_by_device: 0,
-    pad: [0; 5],
+    pad: [0; 4],
 };
 
 #[unsafe(no_mangle)]

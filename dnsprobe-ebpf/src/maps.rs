@@ -14,7 +14,8 @@ use aya_ebpf::{
 use dnsprobe_common::{
     event::{Answer, Clash, Recent, Sent},
     flow::{KeyWords, QueryKey, Transport, Tuple, V4_MAPPED_WORD},
-    stats::{AGGREGATES, Health, Stats, StatsKey, StatsSlot},
+    sample::Told,
+    stats::{AGGREGATES, BackendKey, Health, MOST_BACKENDS, Stats, StatsKey, StatsSlot},
 };
 
 use crate::ipvs::Connection;
@@ -70,6 +71,16 @@ static STATS_LAST: PerCpuArray<u32> = PerCpuArray::with_max_entries(16, 0);
 
 /// A [`StatsKey`] in words.
 pub(crate) type StatsWords = [u64; 6];
+
+/// How many queries to each service left for which backend; read by user space, which
+/// takes out those that are long idle when they get many. Full: counts
+/// [`Health::BackendsFull`].
+#[map]
+pub(crate) static BACKENDS: HashMap<BackendKey, u64> = HashMap::with_max_entries(MOST_BACKENDS, 0);
+
+/// The transactions of sampled processes that were told lately.
+#[map]
+pub(crate) static TOLD: Array<Told> = Array::with_max_entries(1, 0);
 
 /// [`Health`] counters.
 #[map]

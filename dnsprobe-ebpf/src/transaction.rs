@@ -4,23 +4,24 @@
 
 use core::arch::asm;
 
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::{bindings::BPF_NOEXIST, helpers::bpf_get_current_pid_tgid};
 use dnsprobe_common::{
     dns::rcode,
     event::{Answer, EventKind, Finished, Packet, RECENT, Recent},
     flow::{Command, InFlight, QueryKey, Role, Transport, Tuple, state},
     histogram::{BUCKETS, bucket},
-    stats::{Health, Latency, Stats},
+    sample,
+    stats::{BackendKey, Health, Latency, Stats},
 };
 
 use crate::{
     constants::{config, watching},
     emit,
-    flow::Key,
+    flow::{Key, Wide, narrow, wide},
     in_flight::{self, Entry},
     maps::{
-        ANSWERED, FLOWS, LAST_SENT, Run, SENT, SENT_SCRATCH, StatsWords, add, add32, count,
-        scratch, stats, stats_at,
+        ANSWERED, BACKENDS, FLOWS, LAST_SENT, Run, SENT, SENT_SCRATCH, StatsWords, TOLD, add,
+        add32, count, scratch, stats, stats_at,
     },
     memory::Raw,
     packet::Dns,
@@ -317,11 +318,45 @@ pub(crate) fn passed_device(key: &Key, passage: &Passage) {
         let query = entry.query();
         // SAFETY: points into a live map value.
         unsafe {
+            count_backend(key, &passage.left_as, &raw const (*query).left_as);
             (*query).device_ns = passage.at_ns;
             (*query).device_ifindex = passage.ifindex;
             (*query).device_netns = passage.netns;
             (*query).left_as = passage.left_as;
             (*query).conntrack_info = passage.conntrack_info;
+        }
+    }
+}
+
+/// Counts where a query to a service goes, at the first device behind its translation.
+///
+/// # Safety
+/// `before` points into a live map value: where the query went before.
+#[inline(always)]
+unsafe fn count_backend(key: &Key, left_as: &Tuple, before: *const Tuple) {
+    let backend = wide(left_as.destination);
+    // SAFETY: see above.
+    let (before, port_before) =
+        unsafe { (wide((*before).destination), (*before).destination_port) };
+    let goes_on = |to: Wide, port: u16| backend == to && left_as.destination_port == port;
+    if goes_on(key.server(), key.server_port()) || goes_on(before, port_before) {
+        return;
+    }
+    let backend = BackendKey {
+        service: narrow(key.server()),
+        backend: left_as.destination,
+        service_port: key.server_port(),
+        backend_port: left_as.destination_port,
+    };
+    if let Some(queries) = BACKENDS.get_ptr_mut(&backend) {
+        // SAFETY: a live map value.
+        unsafe { add(queries, 1) };
+    } else if BACKENDS.insert(&backend, &1, u64::from(BPF_NOEXIST)).is_err() {
+        // Another processor may have been first.
+        match BACKENDS.get_ptr_mut(&backend) {
+            // SAFETY: as above.
+            Some(queries) => unsafe { add(queries, 1) },
+            None => count(Health::BackendsFull),
         }
     }
 }
@@ -405,10 +440,42 @@ pub(crate) fn answer_read(dns: &Dns, reader: impl Holder, at_ns: u64) {
 /// The transaction is over.
 #[inline(always)]
 fn end(key: &Key, entry: Entry, answer: &Dns, at_ns: u64) {
-    if config!(trace) != 0 {
-        finished(EventKind::Transaction, key, entry.query(), Some(answer), at_ns);
+    let query = entry.query();
+    // SAFETY: points into a live map value.
+    let is_told = config!(trace) != 0
+        || (config!(sample_bits) != 0 && key.is_client() && unsafe { is_sampled(query) });
+    if is_told {
+        finished(EventKind::Transaction, key, query, Some(answer), at_ns);
     }
     entry.end(key);
+}
+
+/// Whether a client's query is of a process that is sampled, and room for it in the
+/// sample.
+///
+/// # Safety
+/// `query` points into a live map value.
+#[inline(always)]
+unsafe fn is_sampled(query: *const InFlight) -> bool {
+    // SAFETY: see above.
+    let (tgid, window) = unsafe { ((*query).tgid, sample::window((*query).start_ns)) };
+    if !sample::is_sampled(tgid, window, config!(sample_bits)) {
+        return false;
+    }
+    let Some(told) = TOLD.get_ptr_mut(0) else { return false };
+    // SAFETY: a live map value. Where processors race a few more are told.
+    unsafe {
+        if (*told).window != window {
+            (*told).window = window;
+            (*told).transactions = 0;
+        }
+        if (*told).transactions >= sample::MOST {
+            count(Health::SamplesLeftOut);
+            return false;
+        }
+        add(&raw mut (*told).transactions, 1);
+    }
+    true
 }
 
 /// Server role: a query is put on a socket's queue.

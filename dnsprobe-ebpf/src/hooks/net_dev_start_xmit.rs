@@ -6,7 +6,7 @@
 //! proto:7.3:(the same)
 //! cost:   on loopback: two loads, and a third where conntrack is in use; other
 //!         datagrams: one read and the port test
-//! writes: IN_FLIGHT
+//! writes: IN_FLIGHT; BACKENDS for a query that goes elsewhere than it was sent to
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use dnsprobe_common::flow::Role;

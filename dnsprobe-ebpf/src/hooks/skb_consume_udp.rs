@@ -7,7 +7,7 @@
 //! proto:5.10:net/ipv4/udp.c:void skb_consume_udp(struct sock *sk, struct sk_buff *skb, int len)
 //! proto:7.3:(the same)
 //! cost:   other datagrams: one read and the port test
-//! writes: IN_FLIGHT, STATS; EVENTS when tracing
+//! writes: IN_FLIGHT, STATS; EVENTS when tracing or sampling
 
 use aya_ebpf::{
     macros::{fentry, kprobe},

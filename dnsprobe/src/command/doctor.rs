@@ -54,6 +54,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<u8> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let _inside = runtime.enter();
         Session::start(&kernel::Options {
+            sample_bits: None,
             ports: vec![53],
             trace: true,
             questions: true,

@@ -1,6 +1,6 @@
 //! What a command that watches does with what comes in, and what it wants of the loop.
 
-use std::{pin::Pin, sync::Arc};
+use std::{num::NonZeroU8, pin::Pin, sync::Arc};
 
 use dnsprobe_common::flow::Role;
 
@@ -8,8 +8,8 @@ use super::privileges::Attaching;
 use crate::{
     capture::Seen,
     engine::{ConnectFailure, Query, Retry, Transaction, Verdict},
-    identity::Owner,
-    kernel::{ProgramCost, RoleReport},
+    identity::{Identify, Owner},
+    kernel::{Reading, RoleReport},
     stats::Snapshot,
     time::Timestamp,
 };
@@ -42,7 +42,7 @@ pub(super) trait Handler {
     fn watching(&mut self, _hooks: &[RoleReport]) -> anyhow::Result<()> {
         Ok(())
     }
-    /// An answered query; only when tracing.
+    /// An answered query; only when tracing or sampling.
     fn transaction(&mut self, transaction: &Transaction) -> anyhow::Result<()>;
     /// A lost query or a near miss.
     fn verdict(&mut self, verdict: &Verdict) -> anyhow::Result<()>;
@@ -91,8 +91,14 @@ pub(super) trait Handler {
     }
     /// They stay as they were: attaching them anew was refused.
     fn plan_refused(&mut self) {}
-    /// What the kernel programs cost since they were loaded; before each snapshot.
-    fn programs(&mut self, _: &[ProgramCost]) {}
+    /// The counters were read; before each snapshot, which says what most of them add
+    /// up to.
+    fn reading(&mut self, _: &Reading, _: &mut dyn Identify) {}
+    /// Which processes' transactions are reported where not all are; see
+    /// [`crate::kernel::Options::sample_bits`].
+    fn sample_bits(&self) -> Option<NonZeroU8> {
+        None
+    }
     /// Whether the counters are read as soon as everything is attached, before
     /// [`Handler::watching`], besides at the end of each interval.
     fn reads_at_once(&self) -> bool {

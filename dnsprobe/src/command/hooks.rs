@@ -1,5 +1,7 @@
 //! The hooks of a watch: attached as its options say, and what they cannot see.
 
+use std::num::NonZeroU8;
+
 use super::{WatchOptions, watch::Detail};
 use crate::{
     engine::Blindness,
@@ -15,12 +17,14 @@ use crate::{
 pub(super) fn attach(
     options: &WatchOptions,
     detail: Detail,
+    sample_bits: Option<NonZeroU8>,
     identity: &Identity,
 ) -> anyhow::Result<Session> {
     let session = Session::start(&kernel::Options {
         ports: options.traffic.ports.clone(),
         trace: detail == Detail::Transactions,
         questions: detail != Detail::Counts,
+        sample_bits,
         capture: options.capture,
         root_cgroup: identity.root_cgroup(),
     })?;

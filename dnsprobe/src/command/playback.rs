@@ -192,7 +192,7 @@ impl Playback {
             stats_full: reading.stats_full,
             tcp_unread: reading.tcp_unread,
             missed_runs: reading.missed_runs,
-            programs: Vec::new(),
+            ..kernel::Reading::default()
         };
         let time = Timestamp::from_unix_ns(reading.time_ns);
         self.pipeline.read(counters, time, since, &mut self.owners);

@@ -13,13 +13,7 @@ use tokio::{
 };
 
 pub(super) use super::handler::{Detail, Handler, Wish};
-use super::{
-    WatchOptions, hooks,
-    pipeline::Pipeline,
-    playback,
-    privileges::{self, Attaching},
-    recording, remotes,
-};
+use super::{WatchOptions, hooks, pipeline::Pipeline, playback, privileges, recording, remotes};
 use crate::{
     capture::Seen,
     cri,
@@ -61,7 +55,7 @@ pub(super) fn run(
         .build()
         .context("cannot start the event loop")?;
     runtime.block_on(async {
-        let mut watch = Watch::start(options, detail, handler.attaching())?;
+        let mut watch = Watch::start(options, detail, handler)?;
         if handler.reads_at_once() {
             watch.read(handler)?;
             handler.snapshot(&watch.pipeline.snapshot(), false)?;
@@ -85,14 +79,18 @@ struct Watch {
 }
 
 impl Watch {
-    fn start(options: &WatchOptions, detail: Detail, attaching: Attaching) -> anyhow::Result<Self> {
+    fn start(
+        options: &WatchOptions,
+        detail: Detail,
+        handler: &dyn Handler,
+    ) -> anyhow::Result<Self> {
         let create = |file: &PathBuf| Pending::create(file, options.record_limits);
         let recording = options.record.as_ref().map(create).transpose()?;
         let mut identity = Identity::new(options.traffic.node.identity());
-        let mut session = hooks::attach(options, detail, &identity)?;
+        let mut session = hooks::attach(options, detail, handler.sample_bits(), &identity)?;
         session.follow(true)?;
         let node_files = if recording.is_some() { kernel::node_files_before() } else { Vec::new() };
-        privileges::drop_unneeded(attaching).context("cannot drop privileges")?;
+        privileges::drop_unneeded(handler.attaching()).context("cannot drop privileges")?;
         let remotes = remotes::Reader::start(&options.traffic.node)?;
         identity.use_facts(remotes.facts());
         if let Some(socket) = options.traffic.node.cri_socket() {
@@ -229,8 +227,9 @@ impl Watch {
         detail: Detail,
         handler: &mut dyn Handler,
     ) -> anyhow::Result<()> {
-        let identity = &self.identity;
-        let mut new = match privileges::to_attach(|| hooks::attach(options, detail, identity)) {
+        let (identity, sample_bits) = (&self.identity, handler.sample_bits());
+        let attach = || hooks::attach(options, detail, sample_bits, identity);
+        let mut new = match privileges::to_attach(attach) {
             Ok(session) => session,
             Err(error) => {
                 eprintln!("dnsprobe: the hooks stay as they are: {error:#}");
@@ -291,10 +290,10 @@ impl Watch {
     /// Reads every counter.
     fn read(&mut self, handler: &mut dyn Handler) -> anyhow::Result<()> {
         let reading = self.session.read().context("cannot read the counters")?;
-        handler.programs(&reading.programs);
         // Groups may have been made while that was read.
         let identity = &mut self.identity;
         self.session.new_cgroups(&mut |id, path| identity.learn(id, path));
+        handler.reading(&reading, identity);
         let since = self.started.elapsed();
         let time = Timestamp(SystemTime::now());
         self.pipeline.read(reading, time, since, &mut self.identity);

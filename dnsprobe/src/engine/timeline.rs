@@ -21,13 +21,27 @@ pub struct Timeline {
 impl Timeline {
     /// Adds one occurrence at a moment, in nanoseconds.
     pub fn add(&mut self, at_ns: u64) {
+        self.add_many(at_ns, 1);
+    }
+
+    /// Adds so many at a moment.
+    pub fn add_many(&mut self, at_ns: u64, count: u64) {
+        if count == 0 {
+            return;
+        }
         if self.bins.is_empty() {
             (self.first_ns, self.last_ns) = (at_ns, at_ns);
         }
         self.first_ns = self.first_ns.min(at_ns);
         self.last_ns = self.last_ns.max(at_ns);
-        *self.bins.entry(at_ns / self.width_ns()).or_default() += 1;
+        *self.bins.entry(at_ns / self.width_ns()).or_default() += count;
         self.coarsen(MAX_BINS);
+    }
+
+    /// Forgets the bins that ended before a moment.
+    pub fn forget(&mut self, before_ns: u64) {
+        self.bins = self.bins.split_off(&(before_ns / self.width_ns()));
+        self.first_ns = self.first_ns.max(before_ns).min(self.last_ns);
     }
 
     /// Adds all of another.
@@ -136,6 +150,18 @@ mod tests {
         assert_eq!(line.total_between(SECOND, 3 * SECOND), 2);
         assert_eq!(line.total_between(1, SECOND), 0);
         assert_eq!(line.total_between(3 * SECOND, SECOND), 0);
+    }
+
+    #[test]
+    fn what_is_forgotten_is_whole_bins() {
+        let mut line = timeline(&[0, SECOND, 2 * SECOND]);
+        line.add_many(3 * SECOND, 4);
+        line.forget(2 * SECOND);
+        assert_eq!((line.total(), line.span_ns()), (5, Some((2 * SECOND, 3 * SECOND))));
+        line.forget(10 * SECOND);
+        assert_eq!((line.total(), line.span_ns()), (0, None));
+        line.add(7 * SECOND);
+        assert_eq!(line.span_ns(), Some((7 * SECOND, 7 * SECOND)));
     }
 
     proptest! {

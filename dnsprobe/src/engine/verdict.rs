@@ -381,6 +381,14 @@ pub struct Verdict {
     pub missing: Vec<String>,
 }
 
+impl Verdict {
+    /// The real servers that its evidence names.
+    pub(crate) fn backends(&self) -> impl Iterator<Item = SocketAddr> {
+        let details = self.evidence.iter().map(|fact| &fact.detail);
+        details.filter_map(|detail| detail.get("backend")?.as_str()?.parse().ok())
+    }
+}
+
 /// The other query of a clash.
 #[derive(Clone, Debug, Serialize)]
 pub struct Sibling {

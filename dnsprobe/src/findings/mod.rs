@@ -8,6 +8,7 @@ mod code;
 mod codes;
 mod finding;
 mod join;
+mod look_ups;
 mod reference;
 mod ruled_out;
 mod search;
@@ -26,6 +27,7 @@ use dnsprobe_common::flow::Role;
 
 pub use code::{Code, FindingCode, Harm};
 pub use finding::{AffectedPod, Diagnosis, Finding, Item, NotRuledOut};
+pub use look_ups::{LookUps, LookedUp};
 pub use reference::reference;
 pub use ruled_out::RuledOut;
 

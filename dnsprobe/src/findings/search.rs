@@ -178,7 +178,7 @@ impl Search {
     }
 
     /// Look-ups that are over by now.
-    fn close(&mut self, now: Timestamp, done: &mut Vec<LookUp>) {
+    pub(super) fn close(&mut self, now: Timestamp, done: &mut Vec<LookUp>) {
         let now_ns = now.unix_ns();
         self.open.retain(|_, open| {
             let (over, going_on): (Vec<_>, Vec<_>) =

@@ -4,7 +4,10 @@
 use std::collections::HashMap;
 
 use aya::{Ebpf, EbpfLoader};
-use dnsprobe_common::config::{Config, MAX_PORTS};
+use dnsprobe_common::{
+    config::{Config, MAX_PORTS},
+    sample::MAX_BITS,
+};
 
 use super::{
     attach::{self, Conditions, Programs},
@@ -114,6 +117,7 @@ pub(super) fn config(
         reason_netfilter: reasons.number("NETFILTER_DROP").unwrap_or(0),
         reason_rcvbuf: reasons.number("SOCKET_RCVBUFF").unwrap_or(0),
         reason_proto_mem: reasons.number("PROTO_MEM").unwrap_or(0),
+        sample_bits: options.sample_bits.map_or(0, |bits| bits.get().min(MAX_BITS)),
         trace: u8::from(options.trace),
         capture_bytes: options.capture.unwrap_or(0),
         questions: u8::from(options.questions),

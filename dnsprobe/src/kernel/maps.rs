@@ -18,6 +18,7 @@ use dnsprobe_common::{
 
 use super::{
     aggregates::{Aggregates, KernelPlaces, PLENTY},
+    backends::{BackendQueries, Backends},
     in_flight::InFlightTable,
     session::SessionError,
     shared::SharedArray,
@@ -32,6 +33,7 @@ pub(crate) struct Maps {
     pub(crate) flows: HashMap<MapData, Tuple, Recent>,
     pub(crate) answered: HashMap<MapData, QueryKey, Answer>,
     aggregates: Aggregates,
+    backends: Backends,
     health: PerCpuArray<MapData, u64>,
 }
 
@@ -58,6 +60,7 @@ impl Maps {
                 SharedArray::of(map(ebpf, "STATS")?, "STATS", AGGREGATES as usize)?,
                 PLENTY,
             ),
+            backends: Backends::take(map(ebpf, "BACKENDS")?)?,
             health: PerCpuArray::try_from(map(ebpf, "HEALTH")?)?,
         })
     }
@@ -78,6 +81,11 @@ impl Maps {
             });
             places
         })
+    }
+
+    /// Where queries to services left for.
+    pub(crate) fn backends(&mut self, now_ns: u64) -> Vec<BackendQueries> {
+        self.backends.read(now_ns)
     }
 
     /// A health counter over all processors.

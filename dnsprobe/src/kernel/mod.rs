@@ -5,6 +5,7 @@
 mod aggregates;
 mod at_server;
 mod attach;
+mod backends;
 mod bpf;
 mod btf;
 mod capture;
@@ -40,8 +41,10 @@ mod symbols;
 mod targets;
 mod tracing;
 
+pub use backends::BackendQueries;
 pub use conntrack_entries::{Sources, conntrack_sources};
 pub use counters::{Conntrack, Counters, Processors, Softnet, Udp};
+pub use ipvs::{IpvsService, RealServer, ipvs_services};
 pub use local_addresses::local_addresses;
 pub use modules::hooked_modules;
 pub use node_facts::{node_facts, release};

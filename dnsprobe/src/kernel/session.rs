@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     io,
+    num::NonZeroU8,
     os::fd::{AsFd, AsRawFd},
     time::{Duration, SystemTime},
 };
@@ -24,6 +25,7 @@ use tokio::io::unix::AsyncFd;
 use super::{
     at_server::{self, SentAgain},
     attach::{self, Conditions},
+    backends::BackendQueries,
     btf::Btf,
     capture,
     counters::Counters,
@@ -68,6 +70,10 @@ pub struct Options {
     pub trace: bool,
     /// Keep the question of every query, so that a lost one has its name.
     pub questions: bool,
+    /// Report finished transactions of one process of each 2^this at a time, all that
+    /// it makes meanwhile; `None`: of nobody, unless `trace` reports them all. At most
+    /// [`dnsprobe_common::sample::MAX_BITS`].
+    pub sample_bits: Option<NonZeroU8>,
     /// Bytes to capture of each packet, at most [`MAX_CAPTURE_BYTES`]; `None`: no
     /// packets.
     pub capture: Option<u32>,
@@ -132,6 +138,7 @@ impl SessionError {
 }
 
 /// Everything the counters said at one moment.
+#[derive(Default)]
 pub struct Reading {
     /// Aggregates per pod, server and role.
     pub aggregates: AggregateChanges,
@@ -146,6 +153,12 @@ pub struct Reading {
     /// Program runs the kernel skipped, and function returns whose entry was
     /// missed.
     pub missed_runs: u64,
+    /// Where queries to services left for.
+    pub backends: Vec<BackendQueries>,
+    /// Queries that are missing there, because there were too many backends.
+    pub backends_full: u64,
+    /// Transactions of sampled processes that were not reported, because too many were.
+    pub samples_left_out: u64,
     /// What each program cost; empty unless the kernel keeps such statistics
     /// (`kernel.bpf_stats_enabled`), which cost time themselves and are never switched
     /// on here.
@@ -502,6 +515,9 @@ impl Session {
             in_flight_full: maps.health(Health::InFlightFull),
             stats_full: maps.health(Health::StatsFull),
             tcp_unread: maps.health(Health::TcpUnread),
+            backends: maps.backends(now_ns()),
+            backends_full: maps.health(Health::BackendsFull),
+            samples_left_out: maps.health(Health::SamplesLeftOut),
             missed_runs: missed_runs + maps.health(Health::EntryMissed),
             programs,
         })

@@ -4,15 +4,17 @@ use std::collections::BTreeSet;
 
 use super::{
     family::{Family, Label},
-    lost_names::LostNames,
+    name_counts::NameCounts,
     own::{self, OwnCost, Plans, Pushes, Reloads, Shedding},
     owners::{Limits, Owners, Sums},
     page::{Format, Page},
+    patterns::Patterns,
+    samples::{LookUpSums, Samples},
 };
 use crate::{
     identity::Owner,
     kernel::{Counters, ProgramCost, RoleReport, Udp},
-    stats::{Counts, PodCounts, Snapshot, role_name},
+    stats::{Counts, PodCounts, ServiceCounts, Snapshot, role_name},
 };
 use dnsprobe_common::flow::Role;
 
@@ -31,8 +33,18 @@ pub struct Scrape<'a> {
     pub servers: bool,
     /// Verdicts that were not printed.
     pub verdicts_not_printed: u64,
-    /// The names that were lost, and how many of them are to be told.
-    pub lost_names: (&'a LostNames, usize),
+    /// Where queries to services went.
+    pub services: &'a [ServiceCounts],
+    /// Queries that are missing there, because there were too many backends.
+    pub backends_full: u64,
+    /// When queries were lost lately.
+    pub patterns: &'a Patterns,
+    /// What sampled processes looked up; `None`: nobody is sampled.
+    pub samples: Option<&'a Samples>,
+    /// The names that were lost.
+    pub lost_names: &'a NameCounts,
+    /// How many names are to be told.
+    pub top_names: usize,
     /// How often the settings were read again.
     pub reloads: Reloads,
     /// How often hooks were planned.
@@ -54,7 +66,15 @@ pub fn collect(scrape: &Scrape<'_>, owners: &mut Owners, format: Format) -> Vec<
     let rows = owners.sort(&scrape.snapshot.pods, scrape.limits);
     of_owners(&mut page, &owners.with_the_rest(&rows));
     if scrape.servers {
-        of_servers(&mut page, &rows);
+        of_servers(&mut page, &rows, scrape.services);
+    }
+    of_services(&mut page, scrape);
+    for (cause, pattern) in scrape.patterns.all() {
+        let labels = [(Label::Cause, cause.as_str()), (Label::Pattern, pattern.as_str())];
+        page.add(Family::LossPattern, &labels, 1.0);
+    }
+    if let Some(samples) = scrape.samples {
+        of_samples(&mut page, &rows, samples);
     }
     page.add(Family::OwnersOverLimit, &[], owners.over_limit() as f64);
     of_node(&mut page, scrape.counters);
@@ -172,7 +192,7 @@ fn of_owners(page: &mut Page, sums: &[(Labels, Sums)]) {
 /// Servers beyond those that are told apart.
 const OTHER_SERVERS: &str = "other";
 
-fn of_servers(page: &mut Page, rows: &[&PodCounts]) {
+fn of_servers(page: &mut Page, rows: &[&PodCounts], services: &[ServiceCounts]) {
     let mut each = |family, value: fn(&Counts) -> u64| {
         for row in rows {
             let labels = Labels::of(row);
@@ -195,12 +215,16 @@ fn of_servers(page: &mut Page, rows: &[&PodCounts]) {
     each(Family::ServerLostQueries, |counts| counts.lost_total);
     // Many owners ask one server.
     let servers = rows.iter().flat_map(|row| &row.servers);
+    let servers = servers.map(|server| (server.server, server.remote.as_deref()));
+    let backends = services.iter().flat_map(|service| &service.backends);
+    let backends = backends.map(|backend| (backend.address, backend.remote.as_deref()));
     let known: BTreeSet<_> = servers
-        .filter_map(|server| {
-            let remote = server.remote.as_deref()?;
+        .chain(backends)
+        .filter_map(|(address, remote)| {
+            let remote = remote?;
             let text = |text: &Option<String>| text.clone().unwrap_or_default();
             let (namespace, name) = (text(&remote.namespace), text(&remote.name));
-            Some((server.server, remote.kind, namespace, name))
+            Some((address, remote.kind, namespace, name))
         })
         .collect();
     for (server, kind, namespace, name) in known {
@@ -213,6 +237,58 @@ fn of_servers(page: &mut Page, rows: &[&PodCounts]) {
         ];
         page.add(Family::ServerInfo, &labels, 1.0);
     }
+}
+
+fn of_services(page: &mut Page, scrape: &Scrape<'_>) {
+    let backends: Vec<_> = scrape
+        .services
+        .iter()
+        .flat_map(|service| service.backends.iter().map(|it| (service.service.to_string(), it)))
+        .map(|(server, backend)| (server, backend.address.to_string(), backend))
+        .collect();
+    for (server, address, backend) in &backends {
+        let labels = [(Label::Server, server.as_str()), (Label::Backend, address.as_str())];
+        page.add(Family::BackendQueries, &labels, backend.queries as f64);
+    }
+    if scrape.backends_full > 0 {
+        let labels = [(Label::Server, OTHER_SERVERS), (Label::Backend, OTHER_SERVERS)];
+        page.add(Family::BackendQueries, &labels, scrape.backends_full as f64);
+    }
+    for (server, address, backend) in &backends {
+        if let Some(weight) = backend.ipvs.and_then(|ipvs| ipvs.weight) {
+            let labels = [(Label::Server, server.as_str()), (Label::Backend, address.as_str())];
+            page.add(Family::IpvsWeight, &labels, f64::from(weight));
+        }
+    }
+    for (server, address, backend) in &backends {
+        let Some(ipvs) = backend.ipvs else { continue };
+        for (state, count) in
+            [("active", ipvs.active_connections), ("inactive", ipvs.inactive_connections)]
+        {
+            let Some(count) = count else { continue };
+            let labels = [
+                (Label::Server, server.as_str()),
+                (Label::Backend, address.as_str()),
+                (Label::State, state),
+            ];
+            page.add(Family::IpvsConnections, &labels, count as f64);
+        }
+    }
+}
+
+/// Of owners that have series of their own.
+fn of_samples(page: &mut Page, rows: &[&PodCounts], samples: &Samples) {
+    let clients = rows.iter().filter(|row| row.role == Role::Client);
+    let sampled: Vec<_> =
+        clients.filter_map(|row| Some((Labels::of(row), samples.of(&row.owner)?))).collect();
+    let mut each = |family, value: fn(&LookUpSums) -> u64| {
+        for (labels, sums) in &sampled {
+            page.add(family, &labels.with(None), value(sums) as f64);
+        }
+    };
+    each(Family::SampledLookUps, |sums| sums.look_ups);
+    each(Family::SampledNames, |sums| sums.names);
+    each(Family::SampledQueries, |sums| sums.queries);
 }
 
 /// What the kernel does not tell has no series.
@@ -259,13 +335,20 @@ fn udp_events(udp: &Udp) -> [(&'static str, Option<u64>); 5] {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{HashMap, HashSet};
+    use std::{
+        collections::{HashMap, HashSet},
+        net::SocketAddr,
+        sync::Arc,
+    };
 
     use super::*;
     use crate::{
+        identity::RemoteKind,
         kernel::{Mechanism, Role as Hook, RoleState},
         metrics::Shed,
-        output::testing::snapshot,
+        output::testing::{remote, snapshot, transaction},
+        stats::{BackendCounts, IpvsState},
+        time::Timestamp,
     };
 
     fn page(format: Format, servers: bool) -> String {
@@ -273,12 +356,22 @@ mod tests {
     }
 
     fn page_with_names(format: Format, servers: bool, top_names: usize) -> String {
-        let mut lost_names = LostNames::default();
+        let mut lost_names = NameCounts::default();
         for name in ["a.test.", "a.test.", "b\x1b.test."] {
             lost_names.count(Some(&name.parse().unwrap()));
         }
         let counters =
             Counters { udp: Udp { no_ports: Some(4), ..Udp::default() }, ..Counters::default() };
+        let mut samples = Samples::default();
+        for id in 0..3 {
+            // A second look-up for the same name ends the one before.
+            let mut transaction = transaction();
+            transaction.query.id = id;
+            transaction.time = Timestamp::from_unix_ns(u64::from(id) * 60_000_000_000);
+            transaction.query.sent = transaction.time;
+            samples.answered(&transaction, true);
+        }
+        samples.read(&snapshot(), 5);
         let hooks = [RoleReport {
             role: Hook::Send,
             state: RoleState::Attached { mechanism: Mechanism::Fentry, symbols: Vec::new() },
@@ -291,7 +384,12 @@ mod tests {
             limits: &Limits::default(),
             servers,
             verdicts_not_printed: 0,
-            lost_names: (&lost_names, top_names),
+            services: &services(),
+            backends_full: 3,
+            patterns: &Patterns::default(),
+            samples: Some(&samples),
+            lost_names: &lost_names,
+            top_names,
             reloads: Reloads::default(),
             pushes: Some(Pushes::default()),
             plans: Plans { attached: 2, refused: 0 },
@@ -323,6 +421,44 @@ mod tests {
         );
         assert!(!text.contains("dnsprobe_conntrack_entries "), "what is not known has no series");
         assert!(!page(Format::Text, false).contains("dnsprobe_server_"));
+    }
+
+    fn services() -> Vec<ServiceCounts> {
+        let address = |last: u8| SocketAddr::from(([10, 244, 0, last], 53));
+        let backend = |last, queries, ipvs| BackendCounts {
+            address: address(last),
+            remote: Some(Arc::new(remote(RemoteKind::Pod, "coredns-0"))),
+            queries,
+            ipvs,
+        };
+        let ipvs = IpvsState {
+            weight: Some(1),
+            active_connections: Some(0),
+            inactive_connections: Some(9),
+        };
+        let service = SocketAddr::from(([10, 96, 0, 10], 53));
+        let backends = vec![backend(2, 6, Some(ipvs)), backend(3, 2, None)];
+        vec![ServiceCounts { service, backends }]
+    }
+
+    #[test]
+    fn services_and_samples_are_told() {
+        let text = page(Format::Text, true);
+        let has = |line: &str| assert!(text.lines().any(|own| own == line), "{line}\n{text}");
+        let backend = |last: u8| format!(r#"server="10.96.0.10:53",backend="10.244.0.{last}:53""#);
+        has(&format!("dnsprobe_backend_queries_total{{{}}} 6", backend(2)));
+        has(&format!("dnsprobe_backend_queries_total{{{}}} 2", backend(3)));
+        has(r#"dnsprobe_backend_queries_total{server="other",backend="other"} 3"#);
+        has(&format!("dnsprobe_ipvs_weight{{{}}} 1", backend(2)));
+        has(&format!(r#"dnsprobe_ipvs_connections{{{},state="inactive"}} 9"#, backend(2)));
+        assert!(!text.contains(&format!("dnsprobe_ipvs_weight{{{}}}", backend(3))));
+        has(
+            r#"dnsprobe_server_info{server="10.244.0.2:53",kind="pod",namespace="kube-system",name="coredns-0"} 1"#,
+        );
+        let cart = r#"owner_kind="pod",namespace="shop",pod="cart-0",unit="",role="client""#;
+        has(&format!("dnsprobe_sampled_lookups_total{{{cart}}} 2"));
+        has(&format!("dnsprobe_sampled_lookup_names_total{{{cart}}} 2"));
+        has("dnsprobe_samples_left_out_total 5");
     }
 
     #[test]
@@ -390,7 +526,7 @@ mod tests {
         pod.total.queries = told_apart + 5;
         let rows = [&snapshot.pods[0]];
         let mut page = Page::new(Format::Text);
-        of_servers(&mut page, &rows);
+        of_servers(&mut page, &rows, &[]);
         let text = String::from_utf8(page.finish()).unwrap();
         let others: Vec<&str> =
             text.lines().filter(|line| line.contains("server=\"other\"")).collect();

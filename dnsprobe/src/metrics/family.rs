@@ -29,6 +29,8 @@ pub enum Label {
     Role,
     /// The address asked.
     Server,
+    /// The one that the query left for instead.
+    Backend,
     /// What a server's address is.
     Kind,
     /// Its name; or the name that was asked for.
@@ -37,11 +39,13 @@ pub enum Label {
     Rcode,
     /// A cause of `docs/causes.md`.
     Cause,
+    /// A pattern of `docs/findings.md`.
+    Pattern,
     /// A hook role of `docs/hooks.md`.
     Hook,
     /// The mechanism in force.
     Mechanism,
-    /// How a hook stands.
+    /// How a hook stands, or a connection.
     State,
     /// What the kernel counted.
     Event,
@@ -70,10 +74,12 @@ impl Label {
             Self::Unit => "unit",
             Self::Role => "role",
             Self::Server => "server",
+            Self::Backend => "backend",
             Self::Kind => "kind",
             Self::Name => "name",
             Self::Rcode => "rcode",
             Self::Cause => "cause",
+            Self::Pattern => "pattern",
             Self::Hook => "hook",
             Self::Mechanism => "mechanism",
             Self::State => "state",
@@ -115,6 +121,20 @@ pub enum Family {
     ServerLostQueries,
     /// Who a server is.
     ServerInfo,
+    /// Queries by the backend that they left for.
+    BackendQueries,
+    /// Weight of an IPVS real server.
+    IpvsWeight,
+    /// Its connections.
+    IpvsConnections,
+    /// When queries are lost.
+    LossPattern,
+    /// Look-ups of sampled processes.
+    SampledLookUps,
+    /// Names that those tried.
+    SampledNames,
+    /// Queries for these.
+    SampledQueries,
     /// Owners beyond the limit.
     OwnersOverLimit,
     /// Entries of conntrack.
@@ -147,6 +167,10 @@ pub enum Family {
     VerdictsNotPrinted,
     /// Lost queries by name.
     TopLostNames,
+    /// Sampled queries by name.
+    TopSampledNames,
+    /// Transactions that were too many for the sample.
+    SamplesLeftOut,
     /// How often hooks were planned.
     Plans,
     /// How often each kernel program ran.
@@ -182,15 +206,15 @@ pub enum Family {
 }
 
 use Label::{
-    Cause, Detail, Event, Family as Ip, Hook, Mechanism, Name, Namespace, OwnerKind, Pod, Program,
-    Rcode, Result as Outcome, Role, Server, State, Unit, Version,
+    Backend, Cause, Detail, Event, Family as Ip, Hook, Mechanism, Name, Namespace, OwnerKind, Pod,
+    Program, Rcode, Result as Outcome, Role, Server, State, Unit, Version,
 };
 
 const OWNER: &[Label] = &[OwnerKind, Namespace, Pod, Unit, Role];
 
 impl Family {
     /// Every metric, in the order they are written.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 53] = [
         Self::Queries,
         Self::Answers,
         Self::LostQueries,
@@ -203,6 +227,13 @@ impl Family {
         Self::ServerAnswers,
         Self::ServerLostQueries,
         Self::ServerInfo,
+        Self::BackendQueries,
+        Self::IpvsWeight,
+        Self::IpvsConnections,
+        Self::LossPattern,
+        Self::SampledLookUps,
+        Self::SampledNames,
+        Self::SampledQueries,
         Self::OwnersOverLimit,
         Self::ConntrackEntries,
         Self::ConntrackEntriesLimit,
@@ -219,6 +250,8 @@ impl Family {
         Self::TcpUnread,
         Self::VerdictsNotPrinted,
         Self::TopLostNames,
+        Self::TopSampledNames,
+        Self::SamplesLeftOut,
         Self::Plans,
         Self::ProgramRuns,
         Self::ProgramTime,
@@ -253,6 +286,13 @@ impl Family {
             Self::ServerAnswers => "dnsprobe_server_answers",
             Self::ServerLostQueries => "dnsprobe_server_lost_queries",
             Self::ServerInfo => "dnsprobe_server_info",
+            Self::BackendQueries => "dnsprobe_backend_queries",
+            Self::IpvsWeight => "dnsprobe_ipvs_weight",
+            Self::IpvsConnections => "dnsprobe_ipvs_connections",
+            Self::LossPattern => "dnsprobe_loss_pattern_info",
+            Self::SampledLookUps => "dnsprobe_sampled_lookups",
+            Self::SampledNames => "dnsprobe_sampled_lookup_names",
+            Self::SampledQueries => "dnsprobe_sampled_lookup_queries",
             Self::OwnersOverLimit => "dnsprobe_owners_over_limit",
             Self::ConntrackEntries => "dnsprobe_conntrack_entries",
             Self::ConntrackEntriesLimit => "dnsprobe_conntrack_entries_limit",
@@ -269,6 +309,8 @@ impl Family {
             Self::TcpUnread => "dnsprobe_unread_tcp_messages",
             Self::VerdictsNotPrinted => "dnsprobe_verdicts_not_printed",
             Self::TopLostNames => "dnsprobe_top_lost_names",
+            Self::TopSampledNames => "dnsprobe_top_sampled_names",
+            Self::SamplesLeftOut => "dnsprobe_samples_left_out",
             Self::Plans => "dnsprobe_plans",
             Self::ProgramRuns => "dnsprobe_program_runs",
             Self::ProgramTime => "dnsprobe_program_seconds",
@@ -293,13 +335,16 @@ impl Family {
     pub const fn kind(self) -> Kind {
         match self {
             Self::Latency | Self::ReadDelay => Kind::Histogram,
-            Self::ServerInfo | Self::HookState | Self::BuildInfo => Kind::Info,
+            Self::ServerInfo | Self::LossPattern | Self::HookState | Self::BuildInfo => Kind::Info,
             Self::InFlight
             | Self::OwnersOverLimit
             | Self::ConntrackEntries
             | Self::ConntrackEntriesLimit
             | Self::Complete
+            | Self::IpvsWeight
+            | Self::IpvsConnections
             | Self::TopLostNames
+            | Self::TopSampledNames
             | Self::Shed
             | Self::CpuUse
             | Self::CpuLimit
@@ -319,14 +364,20 @@ impl Family {
             | Self::NotFollowed
             | Self::InFlight
             | Self::Latency
-            | Self::ReadDelay => OWNER,
+            | Self::ReadDelay
+            | Self::SampledLookUps
+            | Self::SampledNames
+            | Self::SampledQueries => OWNER,
             Self::Answers => &[OwnerKind, Namespace, Pod, Unit, Role, Rcode],
             Self::LostQueries | Self::NearMisses => &[OwnerKind, Namespace, Pod, Unit, Role, Cause],
             Self::ServerQueries | Self::ServerAnswers | Self::ServerLostQueries => {
                 &[OwnerKind, Namespace, Pod, Unit, Role, Server]
             }
             Self::ServerInfo => &[Server, Label::Kind, Namespace, Name],
-            Self::TopLostNames => &[Name],
+            Self::BackendQueries | Self::IpvsWeight => &[Server, Backend],
+            Self::IpvsConnections => &[Server, Backend, State],
+            Self::LossPattern => &[Cause, Label::Pattern],
+            Self::TopLostNames | Self::TopSampledNames => &[Name],
             Self::ConntrackEvents => &[Event],
             Self::UdpErrors => &[Ip, Event],
             Self::HookState => &[Hook, State, Mechanism],
@@ -360,6 +411,23 @@ impl Family {
             Self::ServerInfo => {
                 "Who has a server's address, as far as that is proven; to be joined by server."
             }
+            Self::BackendQueries => {
+                "UDP queries to a service by the backend that they left this node, or its pod, for."
+            }
+            Self::IpvsWeight => {
+                "Weight of an IPVS real server of a UDP service; 0: it gets no new connections."
+            }
+            Self::IpvsConnections => {
+                "Connections of an IPVS real server; those of UDP are all inactive."
+            }
+            Self::LossPattern => {
+                "When queries were lost in the last ten minutes, against the node's load, by cause."
+            }
+            Self::SampledLookUps => "Look-ups of client processes that were sampled, and are over.",
+            Self::SampledNames => {
+                "Names that these look-ups tried: as many where no search list costs anything."
+            }
+            Self::SampledQueries => "Queries for these names.",
             Self::OwnersOverLimit => "Owners and roles that are summed up as owner_kind other.",
             Self::ConntrackEntries => "Entries in the connection tracking table.",
             Self::ConntrackEntriesLimit => "How many entries the table may hold.",
@@ -381,6 +449,12 @@ impl Family {
             }
             Self::TopLostNames => {
                 "Lost queries since the start by name, of the names lost most (--top-names)."
+            }
+            Self::TopSampledNames => {
+                "Queries of sampled processes by name, of the names asked most (--top-names)."
+            }
+            Self::SamplesLeftOut => {
+                "Transactions of sampled processes that were not looked at, being too many."
             }
             Self::Plans => "Times that hooks were planned: at the start and when modules changed.",
             Self::ProgramRuns => "Runs of each kernel program, where the kernel counts them.",

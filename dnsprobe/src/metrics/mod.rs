@@ -4,19 +4,23 @@
 
 mod collect;
 mod family;
-mod lost_names;
+mod name_counts;
 mod own;
 mod owners;
 mod page;
+mod patterns;
 mod protobuf;
 mod reference;
+mod samples;
 
 pub(crate) use collect::Labels;
 pub use collect::{Scrape, collect};
 pub use family::{Family, Kind, Label};
-pub use lost_names::LostNames;
+pub use name_counts::NameCounts;
 pub use own::{OwnCost, Plans, Pushes, Reloads, Shed, Shedding};
 pub(crate) use owners::Sums;
 pub use owners::{Limits, Owners};
 pub use page::{Format, Page};
+pub use patterns::Patterns;
 pub use reference::reference;
+pub use samples::{LookUpSums, Samples};

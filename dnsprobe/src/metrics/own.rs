@@ -3,6 +3,7 @@
 use super::{
     Scrape,
     family::{Family, Label},
+    name_counts::NameCounts,
     page::Page,
 };
 use crate::kernel::RoleState;
@@ -127,14 +128,10 @@ pub(super) fn add(page: &mut Page, scrape: &Scrape<'_>) {
     ] {
         page.add(family, &[], value);
     }
-    let (lost_names, told) = scrape.lost_names;
-    if told > 0 {
-        let (top, others) = lost_names.top(told);
-        for (name, count) in top {
-            page.add(Family::TopLostNames, &[(Label::Name, &name.to_string())], count as f64);
-        }
-        // A name ends in a dot, so this is none.
-        page.add(Family::TopLostNames, &[(Label::Name, "other")], others as f64);
+    add_names(page, Family::TopLostNames, scrape.lost_names, scrape.top_names);
+    if let Some(samples) = scrape.samples {
+        add_names(page, Family::TopSampledNames, samples.names(), scrape.top_names);
+        page.add(Family::SamplesLeftOut, &[], samples.left_out() as f64);
     }
     let plans = &scrape.plans;
     for (result, count) in [("attached", plans.attached), ("refused", plans.refused)] {
@@ -173,4 +170,17 @@ pub(super) fn add(page: &mut Page, scrape: &Scrape<'_>) {
     page.add(Family::ProcessCpu, &[], own.cpu_seconds);
     page.add(Family::ProcessMemory, &[], own.resident_bytes as f64);
     page.add(Family::ProcessStart, &[], own.start_seconds);
+}
+
+/// The names that come most, where names are to be told.
+fn add_names(page: &mut Page, family: Family, names: &NameCounts, told: usize) {
+    if told == 0 {
+        return;
+    }
+    let (top, others) = names.top(told);
+    for (name, count) in top {
+        page.add(family, &[(Label::Name, &name.to_string())], count as f64);
+    }
+    // Every name ends in a dot, so this is none.
+    page.add(family, &[(Label::Name, "other")], others as f64);
 }

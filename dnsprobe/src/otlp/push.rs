@@ -126,6 +126,7 @@ mod tests {
             limits: Limits::default(),
             servers: true,
             top_names: 0,
+            samples: false,
         });
         shared.lock().keep_for_pushing();
         shared.lock().reading(&Arc::new(snapshot()));

@@ -8,7 +8,7 @@ use crate::{
     engine::{Retry, Transaction, Verdict},
     findings::Diagnosis,
     report::Report,
-    stats::Snapshot,
+    stats::{ServiceCounts, Snapshot},
 };
 
 /// Name and version of the schema of every object.
@@ -30,6 +30,13 @@ pub enum Record<'a> {
     Diagnosis(&'a Diagnosis),
     /// A watch as a page shows it.
     Report(&'a Report),
+    /// Where queries to services went.
+    Services {
+        /// Each service.
+        services: &'a [ServiceCounts],
+        /// Queries that are in none of them, because there were too many backends.
+        not_counted: u64,
+    },
 }
 
 /// Writes one object and the end of its line.

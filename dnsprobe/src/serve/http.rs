@@ -25,7 +25,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Shared, own_cost, page};
+use super::{Besides, Shared, own_cost, page};
 use crate::{
     metrics::Format,
     output::json::{self, Record},
@@ -150,6 +150,11 @@ fn get(path: &str, accept: &str, published: &Shared) -> Response<Full<Bytes>> {
                 None => unavailable("the counters have not been read yet"),
             }
         }
+        "/api/v1/services" => {
+            let published = published.lock();
+            let Besides { services, backends_full, .. } = published.besides();
+            lines([Record::Services { services, not_counted: *backends_full }])
+        }
         "/api/v1/verdicts" => lines(published.lock().verdicts().map(Record::Verdict)),
         "/api/v1/hooks" => {
             let hooks = serde_json::to_string(published.lock().hooks()).unwrap_or_default();
@@ -162,8 +167,8 @@ fn get(path: &str, accept: &str, published: &Shared) -> Response<Full<Bytes>> {
         _ => answer(
             StatusCode::NOT_FOUND,
             TEXT,
-            "there are /, /metrics, /healthz, /readyz, /api/v1/snapshot, /api/v1/verdicts and \
-             /api/v1/hooks\n"
+            "there are /, /metrics, /healthz, /readyz, /api/v1/snapshot, /api/v1/services, \
+             /api/v1/verdicts and /api/v1/hooks\n"
                 .to_owned(),
         ),
     }
@@ -215,6 +220,7 @@ mod tests {
             limits: Limits::default(),
             servers: true,
             top_names: 0,
+            samples: false,
         };
         let shared = Shared::new(options);
         shared.lock().reading(&Arc::new(snapshot()));
@@ -237,6 +243,7 @@ mod tests {
             ("/readyz", TEXT, "ok"),
             ("/", HTML, "shop/cart-0"),
             ("/api/v1/snapshot", JSON, r#""kind":"snapshot""#),
+            ("/api/v1/services", JSON, r#""kind":"services","services":[]"#),
             ("/api/v1/verdicts", JSON, r#""cause":"conntrack-clash""#),
             ("/api/v1/hooks", JSON, r#""hooks":[]"#),
         ] {
@@ -258,6 +265,7 @@ mod tests {
             limits: Limits::default(),
             servers: true,
             top_names: 0,
+            samples: false,
         };
         let shared = Shared::new(options);
         let status = |path| get(path, "", &shared).status();

@@ -15,4 +15,4 @@ pub use governor::Governor;
 pub use http::{Server, bind};
 pub use own_cost::own_cost;
 pub use planning::Planning;
-pub use published::{Options, Published, Shared};
+pub use published::{Besides, Options, Published, Shared};

@@ -9,11 +9,16 @@ use crate::{
     engine::Verdict,
     kernel::RoleState,
     metrics::Shedding,
-    stats::{BOUNDS_SECONDS, Buckets, LatencySummary, PodCounts, Snapshot, role_name},
+    stats::{
+        BOUNDS_SECONDS, Buckets, LatencySummary, PodCounts, ServiceCounts, Snapshot, role_name,
+    },
 };
 
 /// Owners that are shown, those with most losses and queries first.
 const OWNERS: usize = 200;
+/// Services that are shown, and backends of each.
+const SERVICES: usize = 20;
+const BACKENDS: usize = 50;
 /// Verdicts that are shown.
 const VERDICTS: usize = 25;
 
@@ -48,9 +53,11 @@ pub(super) fn render(published: &Published) -> String {
             owners(&mut html, snapshot, published.before().map(AsRef::as_ref));
         }
     }
+    services(&mut html, &published.besides().services);
     verdicts(&mut html, published);
     html.push_str(
         "<p><a href=\"/metrics\">metrics</a> · <a href=\"/api/v1/snapshot\">snapshot</a> · \
+         <a href=\"/api/v1/services\">services</a> · \
          <a href=\"/api/v1/verdicts\">verdicts</a> · <a href=\"/api/v1/hooks\">hooks</a></p>\
          </body></html>\n",
     );
@@ -179,6 +186,46 @@ fn heat(values: &Buckets) -> String {
     cells
 }
 
+/// Where queries to services went; nothing where none was translated.
+fn services(html: &mut String, services: &[ServiceCounts]) {
+    if services.is_empty() {
+        return;
+    }
+    html.push_str(
+        "<h2>Services</h2><table><thead><tr><th>service</th><th>backend</th><th>of</th>\
+         <th class=\"n\">queries</th><th class=\"n\">share, %</th><th class=\"n\">IPVS weight</th>\
+         <th class=\"n\">IPVS connections</th></tr></thead><tbody>\n",
+    );
+    let number = |number: Option<u64>| number.map_or_else(|| "–".to_owned(), |n| n.to_string());
+    for service in services.iter().take(SERVICES) {
+        let queries = service.queries();
+        for backend in service.backends.iter().take(BACKENDS) {
+            let ipvs = backend.ipvs;
+            let remote = backend.remote.as_ref();
+            let connections = ipvs.map(|ipvs| {
+                ipvs.active_connections.unwrap_or(0) + ipvs.inactive_connections.unwrap_or(0)
+            });
+            let weight = ipvs.and_then(|ipvs| ipvs.weight);
+            let share = match queries {
+                0 => "–".to_owned(),
+                all => format!("{:.1}", backend.queries as f64 / all as f64 * 100.0),
+            };
+            let _ = writeln!(
+                html,
+                "<tr><td>{}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{share}</td>\
+                 <td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",
+                service.service,
+                backend.address,
+                escape(&remote.map_or_else(String::new, |remote| remote.to_string())),
+                backend.queries,
+                weight.map_or_else(|| "–".to_owned(), |weight| weight.to_string()),
+                number(connections),
+            );
+        }
+    }
+    html.push_str("</tbody></table>\n");
+}
+
 fn verdicts(html: &mut String, published: &Published) {
     html.push_str("<h2>Last verdicts</h2>\n");
     let shown: Vec<&Verdict> = published.verdicts().take(VERDICTS).collect();
@@ -246,6 +293,7 @@ mod tests {
             limits: Limits::default(),
             servers: true,
             top_names: 0,
+            samples: true,
         };
         Shared::new(options)
     }

@@ -7,13 +7,13 @@ use std::{
 };
 
 use crate::{
-    engine::Verdict,
-    kernel::{Counters, Processors, ProgramCost, RoleReport},
+    engine::{Transaction, Verdict},
+    kernel::{Counters, IpvsService, Processors, ProgramCost, RoleReport},
     metrics::{
-        Format, Limits, LostNames, OwnCost, Owners, Plans, Pushes, Reloads, Scrape, Shed, Shedding,
-        collect,
+        Format, Limits, NameCounts, OwnCost, Owners, Patterns, Plans, Pushes, Reloads, Samples,
+        Scrape, Shed, Shedding, collect,
     },
-    stats::Snapshot,
+    stats::{ServiceCounts, Snapshot},
 };
 
 /// Verdicts that are kept.
@@ -30,8 +30,25 @@ pub struct Options {
     pub limits: Limits,
     /// Whether metrics tell an owner's servers apart.
     pub servers: bool,
-    /// Names of lost queries that metrics tell, at most.
+    /// Names that metrics tell, at most: of lost queries, and of sampled ones.
     pub top_names: usize,
+    /// Whether processes are sampled.
+    pub samples: bool,
+}
+
+/// What a reading says that is in no snapshot.
+#[derive(Debug, Default)]
+pub struct Besides {
+    /// Where queries to services went.
+    pub services: Vec<ServiceCounts>,
+    /// Queries that are missing there, because there were too many backends.
+    pub backends_full: u64,
+    /// The services that IPVS has.
+    pub ipvs: Vec<IpvsService>,
+    /// Transactions that were too many for the sample.
+    pub samples_left_out: u64,
+    /// What each kernel program cost, where the kernel keeps that.
+    pub programs: Vec<ProgramCost>,
 }
 
 /// The last of everything.
@@ -45,11 +62,13 @@ pub struct Published {
     verdicts: VecDeque<Verdict>,
     verdicts_not_printed: u64,
     lines_lost: u64,
-    lost_names: LostNames,
+    lost_names: NameCounts,
+    besides: Besides,
+    patterns: Patterns,
+    samples: Samples,
     owners: Owners,
     reloads: Reloads,
     plans: Plans,
-    programs: Vec<ProgramCost>,
     processors: Processors,
     shedding: Shedding,
     /// Where there is a collector: verdicts it has not got, oldest first.
@@ -79,11 +98,13 @@ impl Shared {
             verdicts: VecDeque::new(),
             verdicts_not_printed: 0,
             lines_lost: 0,
-            lost_names: LostNames::default(),
+            lost_names: NameCounts::default(),
+            besides: Besides::default(),
+            patterns: Patterns::default(),
+            samples: Samples::default(),
             owners: Owners::default(),
             reloads: Reloads::default(),
             plans: Plans::default(),
-            programs: Vec::new(),
             processors: Processors::default(),
             shedding: Shedding::default(),
             unsent: None,
@@ -109,9 +130,26 @@ impl Published {
         self.plans.refused += 1;
     }
 
-    /// What the kernel programs cost.
-    pub fn programs(&mut self, programs: &[ProgramCost]) {
-        self.programs = programs.to_vec();
+    /// Everything was read that is in no snapshot.
+    pub fn read_besides(&mut self, besides: Besides) {
+        self.besides = besides;
+    }
+
+    /// A transaction of a sampled process.
+    pub fn sampled(&mut self, transaction: &Transaction) {
+        self.samples.answered(transaction, self.options.top_names > 0);
+    }
+
+    /// What the last reading said that is in no snapshot.
+    #[must_use]
+    pub fn besides(&self) -> &Besides {
+        &self.besides
+    }
+
+    /// What sampled processes looked up; `None`: nobody is sampled.
+    #[must_use]
+    pub fn samples(&self) -> Option<&Samples> {
+        self.options.samples.then_some(&self.samples)
     }
 
     /// So much is left out now.
@@ -139,6 +177,8 @@ impl Published {
 
     /// The counters were read.
     pub fn reading(&mut self, snapshot: &Arc<Snapshot>) {
+        self.patterns.read(snapshot, &self.besides.ipvs);
+        self.samples.read(snapshot, self.besides.samples_left_out);
         let reading = Reading { snapshot: Arc::clone(snapshot), at: Instant::now() };
         self.before = self.last.replace(reading).map(|reading| reading.snapshot);
     }
@@ -146,6 +186,7 @@ impl Published {
     /// Something was decided; `printed`: whether it was passed on.
     pub fn verdict(&mut self, verdict: &Verdict, printed: bool) {
         self.verdicts_not_printed += u64::from(!printed);
+        self.patterns.decided(verdict);
         if verdict.loss && self.options.top_names > 0 {
             self.lost_names.count(verdict.query.question.as_ref().map(|question| &question.name));
         }
@@ -224,11 +265,16 @@ impl Published {
             limits: &self.options.limits,
             servers: self.options.servers && !self.shedding.shed.contains(&Shed::Servers),
             verdicts_not_printed: self.verdicts_not_printed + self.lines_lost,
-            lost_names: (&self.lost_names, self.options.top_names),
+            services: &self.besides.services,
+            backends_full: self.besides.backends_full,
+            patterns: &self.patterns,
+            samples: self.options.samples.then_some(&self.samples),
+            lost_names: &self.lost_names,
+            top_names: self.options.top_names,
             reloads: self.reloads,
             plans: self.plans,
             pushes: self.unsent.is_some().then_some(self.pushes),
-            programs: &self.programs,
+            programs: &self.besides.programs,
             shedding: &self.shedding,
             own,
         };
@@ -270,6 +316,7 @@ mod tests {
             limits: Limits::default(),
             servers: true,
             top_names: 0,
+            samples: false,
         }
     }
 

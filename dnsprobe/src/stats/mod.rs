@@ -8,6 +8,7 @@ mod exponential;
 mod latency;
 mod pod_stats;
 mod role;
+mod services;
 mod snapshot;
 mod tally;
 #[cfg(test)]
@@ -22,4 +23,5 @@ pub use exponential::{Exponential, SCHEMA};
 pub use latency::{BAND_NAMES, BANDS, LatencySummary, band, shade};
 pub use pod_stats::PodStats;
 pub use role::{role_name, serialize_role};
+pub use services::{BackendCounts, IpvsState, ServiceCounts};
 pub use snapshot::{Counts, PodCounts, ServerCounts, Snapshot};

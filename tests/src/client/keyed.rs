@@ -1,7 +1,6 @@
 //! Queries whose names say who asks them, so that whatever tells of them can be
 //! compared with the truth: `KEY.NUMBER.attribution.test.`
 
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
@@ -15,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::message::{self, QueryType};
 use super::query::PORT;
 use super::report::Report;
+use crate::lab::pod::enter_cgroup;
 use crate::lab::respond;
 
 /// What to ask, whom, how often.
@@ -49,9 +49,7 @@ pub struct Args {
 /// Ask and count.
 pub fn run(args: &Args) -> Result<Report> {
     if let Some(cgroup) = &args.cgroup {
-        // "0" is the writing process itself.
-        fs::write(cgroup.join("cgroup.procs"), "0")
-            .with_context(|| format!("cannot enter {}", cgroup.display()))?;
+        enter_cgroup(cgroup)?;
     }
     let mut server = SocketAddr::new(args.server, PORT);
     if args.own_network {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 use super::messages::Messages;
+use super::pod::enter_cgroup;
 
 /// Where DNS servers listen.
 const DNS_PORT: u16 = 53;
@@ -48,7 +49,7 @@ impl Crowd {
     /// # Errors
     /// Says which cgroup, directory or socket cannot be made.
     pub fn grow(&mut self, count: u32) -> Result<()> {
-        let own = own_cgroup()?;
+        let own = own_cgroup(&self.cgroups)?;
         for _ in u32::try_from(self.members.len())?..count {
             let number = self.met;
             self.met += 1;
@@ -61,14 +62,12 @@ impl Crowd {
             fs::create_dir_all(&cgroup)?;
             let logs = self.logs.join(format!("load_pod-{number}_{uid}"));
             fs::create_dir_all(logs.join("main"))?;
-            // A socket belongs to the cgroup of the process that makes it, and
-            // stays there.
-            enter(&cgroup)?;
+            enter_cgroup(&cgroup)?;
             let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
             socket.connect((Ipv4Addr::LOCALHOST, DNS_PORT))?;
             self.members.push_back(Member { socket, cgroup, logs });
         }
-        enter(&own)
+        enter_cgroup(&own)
     }
 
     /// The oldest leave, so many of them.
@@ -115,15 +114,9 @@ impl Crowd {
     }
 }
 
-/// Puts the writing process, which is "0", into a cgroup.
-fn enter(cgroup: &Path) -> Result<()> {
-    fs::write(cgroup.join("cgroup.procs"), "0")
-        .with_context(|| format!("cannot enter {}", cgroup.display()))
-}
-
-/// This process's place in the unified hierarchy.
-fn own_cgroup() -> Result<PathBuf> {
+/// This process's place in the unified hierarchy with that root.
+fn own_cgroup(root: &Path) -> Result<PathBuf> {
     let text = fs::read_to_string("/proc/self/cgroup")?;
     let path = text.lines().find_map(|line| line.strip_prefix("0::/"));
-    Ok(Path::new("/sys/fs/cgroup").join(path.context("no unified cgroup hierarchy")?))
+    Ok(root.join(path.context("no unified cgroup hierarchy")?))
 }

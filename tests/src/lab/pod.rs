@@ -150,6 +150,17 @@ fn spawn(mut command: Command) -> Result<std::process::Child> {
     Ok(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?)
 }
 
+/// Puts this process into a cgroup: sockets belong to that of the process that makes
+/// them, and stay there.
+///
+/// # Errors
+/// When there is no such cgroup, or it may not be entered.
+pub fn enter_cgroup(cgroup: &Path) -> Result<()> {
+    // "0" is the writing process itself.
+    fs::write(cgroup.join("cgroup.procs"), "0")
+        .with_context(|| format!("cannot enter {}", cgroup.display()))
+}
+
 /// Let the child enter `cgroup` between fork and exec.
 fn join_cgroup(command: &mut Command, cgroup: &Path) -> Result<()> {
     let procs = OpenOptions::new()

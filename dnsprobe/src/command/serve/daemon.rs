@@ -3,6 +3,7 @@
 
 use std::{
     io,
+    num::NonZeroU8,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,12 +17,13 @@ use crate::{
         watch::{Detail, Handler},
     },
     engine::{Transaction, Verdict},
-    kernel::{self, ProgramCost, RoleReport},
+    identity::{Identify, RemoteAddress},
+    kernel::{self, Reading, RoleReport},
     metrics::Shed,
     otlp::push,
     output::json,
-    serve::{Governor, Planning, Server, Shared, own_cost},
-    stats::Snapshot,
+    serve::{Besides, Governor, Planning, Server, Shared, own_cost},
+    stats::{ServiceCounts, Snapshot},
 };
 
 /// The daemon.
@@ -131,7 +133,8 @@ impl Handler for Daemon {
         Ok(())
     }
 
-    fn transaction(&mut self, _: &Transaction) -> anyhow::Result<()> {
+    fn transaction(&mut self, transaction: &Transaction) -> anyhow::Result<()> {
+        self.published.lock().sampled(transaction);
         Ok(())
     }
 
@@ -184,10 +187,25 @@ impl Handler for Daemon {
         self.published.lock().plan_refused();
     }
 
-    fn programs(&mut self, programs: &[ProgramCost]) {
-        let time_ns = programs.iter().map(|cost| cost.time_ns).sum();
+    fn reading(&mut self, reading: &Reading, identify: &mut dyn Identify) {
+        let time_ns = reading.programs.iter().map(|cost| cost.time_ns).sum();
         self.programs = Duration::from_nanos(time_ns);
-        self.published.lock().programs(programs);
+        let ipvs = kernel::ipvs_services(&self.settings.options.watch.traffic.ports);
+        let remote = |address| {
+            identify.remote(RemoteAddress { netns: 0, address, at_ns: RemoteAddress::NOW })
+        };
+        let services = ServiceCounts::join(&reading.backends, &ipvs, remote);
+        self.published.lock().read_besides(Besides {
+            services,
+            backends_full: reading.backends_full,
+            ipvs,
+            samples_left_out: reading.samples_left_out,
+            programs: reading.programs.clone(),
+        });
+    }
+
+    fn sample_bits(&self) -> Option<NonZeroU8> {
+        self.settings.options.sample_bits().filter(|_| !self.sheds(Shed::Names))
     }
 
     fn reads_at_once(&self) -> bool {

@@ -3,7 +3,7 @@
 //! pattern:  a real server that IPVS still sends queries to went away when it
 //!           was last seen to answer
 
-use serde_json::Value;
+use std::net::SocketAddr;
 
 use crate::{
     engine::Verdict,
@@ -21,15 +21,15 @@ const MAX_SERVERS: usize = 1_024;
 
 /// When each server's address was last seen to answer.
 #[derive(Debug)]
-pub(in crate::findings) struct LastAnswers(Capped<String, Option<Timestamp>>);
+pub(in crate::findings) struct LastAnswers(Capped<SocketAddr, Option<Timestamp>>);
 
 impl LastAnswers {
     pub(in crate::findings) fn new() -> Self {
         Self(Capped::new(MAX_SERVERS))
     }
 
-    pub(in crate::findings) fn answered(&mut self, server: std::net::SocketAddr, at: Timestamp) {
-        if let Some(last) = self.0.entry(server.to_string()) {
+    pub(in crate::findings) fn answered(&mut self, server: SocketAddr, at: Timestamp) {
+        if let Some(last) = self.0.entry(server) {
             *last = (*last).max(Some(at));
         }
     }
@@ -41,12 +41,8 @@ pub(in crate::findings) fn sight(verdict: &Verdict, last: &LastAnswers, books: &
     let sighting =
         Sighting { code, subject: "", owner: &verdict.owner, at: verdict.query.sent, item: None };
     books.add(sighting, || format!("{}: {}", describe(&verdict.query), verdict.summary));
-    let backends = verdict.evidence.iter().filter_map(|fact| match fact.detail.get("backend") {
-        Some(Value::String(backend)) => Some(backend),
-        _ => None,
-    });
-    for backend in backends {
-        if let Some(Some(at)) = last.0.get(backend) {
+    for backend in verdict.backends() {
+        if let Some(Some(at)) = last.0.get(&backend) {
             books.departure(code, "", *at);
         }
     }

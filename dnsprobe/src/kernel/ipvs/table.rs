@@ -14,11 +14,17 @@ pub(crate) enum Key {
     Mark(u32),
 }
 
-/// A real server and its weight; 0: it gets no new connections.
+/// A real server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct RealServer {
-    pub(crate) address: SocketAddr,
-    pub(crate) weight: Option<i32>,
+pub struct RealServer {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Its weight; 0: it gets no new connections.
+    pub weight: Option<i32>,
+    /// Its connections: none of UDP is ever active.
+    pub active: Option<u64>,
+    /// Those that are not active, all of UDP among them.
+    pub inactive: Option<u64>,
 }
 
 /// A virtual service.
@@ -30,7 +36,7 @@ pub(crate) struct Service {
 
 /// Services for UDP in `/proc/net/ip_vs` (net/netfilter/ipvs/ip_vs_ctl.c,
 /// `ip_vs_info_seq_show`): a line per service, below it a line `-> ADDRESS
-/// FORWARD WEIGHT ...` per real server.
+/// FORWARD WEIGHT ACTIVE INACTIVE` per real server.
 pub(crate) fn parse(text: &str) -> Vec<Service> {
     let mut services: Vec<Service> = Vec::new();
     // Real servers of TCP and SCTP services are left out with their service.
@@ -42,8 +48,13 @@ pub(crate) fn parse(text: &str) -> Vec<Service> {
                 if let (true, Some(service), Some(address)) =
                     (wanted, services.last_mut(), endpoint(address))
                 {
-                    let weight = rest.get(1).and_then(|weight| weight.parse().ok());
-                    service.real_servers.push(RealServer { address, weight });
+                    let number = |at: usize| rest.get(at).and_then(|word| word.parse().ok());
+                    service.real_servers.push(RealServer {
+                        address,
+                        weight: rest.get(1).and_then(|weight| weight.parse().ok()),
+                        active: number(2),
+                        inactive: number(3),
+                    });
                 }
             }
             [protocol, address, ..] => {
@@ -98,9 +109,11 @@ mod tests {
     #[test]
     fn real_servers_belong_to_their_service_and_have_weights() {
         let services = parse(TABLE);
-        let server = |address: &str, weight| RealServer {
+        let server = |address: &str, weight, inactive| RealServer {
             address: address.parse().unwrap(),
             weight: Some(weight),
+            active: Some(0),
+            inactive: Some(inactive),
         };
         let service = |key: &str| Key::Address(key.parse().unwrap());
         assert_eq!(
@@ -108,13 +121,16 @@ mod tests {
             [
                 Service {
                     key: service("10.96.0.10:53"),
-                    real_servers: vec![server("10.244.0.2:53", 1), server("10.244.0.3:53", 0)],
+                    real_servers: vec![
+                        server("10.244.0.2:53", 1, 1),
+                        server("10.244.0.3:53", 0, 0)
+                    ],
                 },
                 Service {
                     key: service("[fd00::a]:53"),
-                    real_servers: vec![server("[fd00::2]:53", 7)],
+                    real_servers: vec![server("[fd00::2]:53", 7, 0)],
                 },
-                Service { key: Key::Mark(1), real_servers: vec![server("10.244.0.4:53", 1)] },
+                Service { key: Key::Mark(1), real_servers: vec![server("10.244.0.4:53", 1, 0)] },
             ]
         );
     }

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use super::row::Netfilter;
 use super::traffic::DROPPED_PORT;
 use crate::lab::cast::CART;
+use crate::lab::pod::enter_cgroup;
 use crate::lab::shell::Namespace;
 use crate::lab::undo::Undo;
 
@@ -73,7 +74,5 @@ fn stay_multithreaded() {
 fn become_a_pod() -> Result<()> {
     let cgroup = Path::new("/sys/fs/cgroup").join(CART.cgroup());
     fs::create_dir_all(&cgroup)?;
-    // "0" is the writing process itself.
-    fs::write(cgroup.join("cgroup.procs"), "0")
-        .with_context(|| format!("cannot enter {}", cgroup.display()))
+    enter_cgroup(&cgroup)
 }

@@ -1,5 +1,5 @@
-//! Which names were lost most: only for who asks for it, because names are many and
-//! tell much.
+//! Which names come most: only for who asks for it, because names are many and tell
+//! much.
 
 use std::{cmp::Reverse, collections::HashMap};
 
@@ -8,17 +8,17 @@ use crate::dns::Name;
 /// Names that are counted one by one. When there are more, the rarest are given up.
 const NAMES: usize = 1_024;
 
-/// Lost queries by name, as far as they are counted one by one.
+/// Queries by name, as far as they are counted one by one.
 #[derive(Debug, Default)]
-pub struct LostNames {
+pub struct NameCounts {
     /// Names are the same in any mixture of cases, and some resolvers ask in one.
     counts: HashMap<Name, u64>,
     /// Of all other names, and of queries whose name was not kept.
     others: u64,
 }
 
-impl LostNames {
-    /// A query was lost.
+impl NameCounts {
+    /// One more query.
     pub fn count(&mut self, name: Option<&Name>) {
         let Some(name) = name else {
             self.others += 1;
@@ -34,7 +34,7 @@ impl LostNames {
         self.counts.insert(name.clone(), 1);
     }
 
-    /// At most so many names, most lost queries first, and how many all others have
+    /// At most so many names, most queries first, and how many all others have
     /// together.
     #[must_use]
     pub fn top(&self, names: usize) -> (Vec<(&Name, u64)>, u64) {
@@ -61,16 +61,16 @@ impl LostNames {
 mod tests {
     use super::*;
 
-    fn top(names: &LostNames, count: usize) -> (Vec<(String, u64)>, u64) {
+    fn top(names: &NameCounts, count: usize) -> (Vec<(String, u64)>, u64) {
         let (top, others) = names.top(count);
         (top.into_iter().map(|(name, count)| (name.to_string(), count)).collect(), others)
     }
 
     #[test]
-    fn the_most_lost_come_first_and_the_rest_is_summed_up() {
-        let mut names = LostNames::default();
-        for lost in ["a.test.", "b.test.", "B.TEST.", "c.test.", "c.test.", "c.test."] {
-            names.count(Some(&lost.parse().unwrap()));
+    fn the_most_frequent_come_first_and_the_rest_is_summed_up() {
+        let mut names = NameCounts::default();
+        for asked in ["a.test.", "b.test.", "B.TEST.", "c.test.", "c.test.", "c.test."] {
+            names.count(Some(&asked.parse().unwrap()));
         }
         names.count(None);
         assert_eq!(top(&names, 2), (vec![("c.test.".into(), 3), ("b.test.".into(), 2)], 2));
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_names_takes_no_memory_and_no_count_away() {
-        let mut names = LostNames::default();
+        let mut names = NameCounts::default();
         for number in 0..5 * NAMES {
             names.count(Some(&format!("n{number}.test.").parse().unwrap()));
             names.count(Some(&"often.test.".parse().unwrap()));
