@@ -61,6 +61,7 @@ mod serve_left_alone;
 mod serve_many_pods;
 mod serve_overload;
 mod serve_planned_anew;
+mod serve_services;
 mod server_silent;
 mod socket_buffer_full;
 mod stage;
@@ -291,6 +292,7 @@ pub const ALL: &[Scenario] = &[
     serve_many_pods::SCENARIO,
     serve_overload::SCENARIO,
     serve_planned_anew::SCENARIO,
+    serve_services::SCENARIO,
 ];
 
 /// Scenarios that use no hook or kernel path which another one does not use, so

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::row::Netfilter;
 use super::traffic::DROPPED_PORT;
