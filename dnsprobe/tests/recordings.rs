@@ -1,7 +1,9 @@
 //! Recordings of the lab (kernel 6.12) replay to what was found live. They are made
 //! anew with `lab run --record --out DIR --scenario NAME`.
 
-use std::process::Command;
+mod schema;
+
+use std::process::{Command, Output};
 
 use serde_json::Value;
 
@@ -26,11 +28,7 @@ const RECORDINGS: [(&str, &[(&str, u64)]); 11] = [
 #[test]
 fn every_recording_replays_to_the_faults_that_were_caused() {
     for (name, expected) in RECORDINGS {
-        let file = format!("{}/../tests/recordings/{name}.rec", env!("CARGO_MANIFEST_DIR"));
-        let output = Command::new(env!("CARGO_BIN_EXE_dnsprobe"))
-            .args(["replay", &file, "diagnose", "--slow-after", "250ms", "-o", "json"])
-            .output()
-            .unwrap();
+        let output = replay(name, &["diagnose", "--slow-after", "250ms"]);
         assert_eq!(output.status.code(), Some(1), "{name}: {output:?}");
         let diagnosis: Value = serde_json::from_slice(&output.stdout).unwrap();
         let faults: Vec<(&str, u64)> = diagnosis["findings"]
@@ -42,4 +40,30 @@ fn every_recording_replays_to_the_faults_that_were_caused() {
             .collect();
         assert_eq!(faults, expected, "{name}");
     }
+}
+
+#[test]
+fn every_object_is_as_the_schema_says() {
+    for (name, _) in RECORDINGS {
+        for view in ["top", "trace", "diagnose", "report"] {
+            let output = replay(name, &[view]);
+            let text = String::from_utf8(output.stdout).unwrap();
+            assert!(!text.is_empty(), "{name} {view}");
+            for line in text.lines() {
+                let object = serde_json::from_str(line).unwrap();
+                assert_eq!(schema::problems(&object), Vec::<String>::new(), "{name} {view} {line}");
+            }
+        }
+    }
+}
+
+/// A recording as a command sees it, in JSON.
+fn replay(name: &str, view: &[&str]) -> Output {
+    let file = format!("{}/../tests/recordings/{name}.rec", env!("CARGO_MANIFEST_DIR"));
+    Command::new(env!("CARGO_BIN_EXE_dnsprobe"))
+        .args(["replay", &file])
+        .args(view)
+        .args(["-o", "json"])
+        .output()
+        .unwrap()
 }

@@ -335,19 +335,13 @@ fn udp_events(udp: &Udp) -> [(&'static str, Option<u64>); 5] {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        collections::{HashMap, HashSet},
-        net::SocketAddr,
-        sync::Arc,
-    };
+    use std::collections::{HashMap, HashSet};
 
     use super::*;
     use crate::{
-        identity::RemoteKind,
         kernel::{Mechanism, Role as Hook, RoleState},
         metrics::Shed,
-        output::testing::{remote, snapshot, transaction},
-        stats::{BackendCounts, IpvsState},
+        output::testing::{services, snapshot, transaction},
         time::Timestamp,
     };
 
@@ -421,24 +415,6 @@ mod tests {
         );
         assert!(!text.contains("dnsprobe_conntrack_entries "), "what is not known has no series");
         assert!(!page(Format::Text, false).contains("dnsprobe_server_"));
-    }
-
-    fn services() -> Vec<ServiceCounts> {
-        let address = |last: u8| SocketAddr::from(([10, 244, 0, last], 53));
-        let backend = |last, queries, ipvs| BackendCounts {
-            address: address(last),
-            remote: Some(Arc::new(remote(RemoteKind::Pod, "coredns-0"))),
-            queries,
-            ipvs,
-        };
-        let ipvs = IpvsState {
-            weight: Some(1),
-            active_connections: Some(0),
-            inactive_connections: Some(9),
-        };
-        let service = SocketAddr::from(([10, 96, 0, 10], 53));
-        let backends = vec![backend(2, 6, Some(ipvs)), backend(3, 2, None)];
-        vec![ServiceCounts { service, backends }]
     }
 
     #[test]

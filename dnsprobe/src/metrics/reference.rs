@@ -55,11 +55,29 @@ pub fn reference() -> String {
          - `kind`: what a server's address is: `pod`, `container`, `service`, \
          `node-local-cache`, `node` or `upstream`; `namespace` and `name`: of that, empty where \
          it has none. A server of which nothing is proven has no such series. Of \
-         `dnsprobe_top_lost_names` the name that was asked for; `other`, without a dot at its end, \
+         `dnsprobe_top_lost_names` and `dnsprobe_top_sampled_names` the name that was asked for; \
+         `other`, without a dot at its end, \
          is all other names and queries whose name was not kept.\n\
-         - `cause`: see [causes.md](causes.md). `hook`: see [hooks.md](hooks.md).\n\n\
-         Names that were asked for are labels only with `--top-names`, and only of lost queries: at \
-         most 100, each counted from when it was met among 1,024. For each owner and role\n\n    \
+         - `backend`: the address that a query to `server` left for instead, under whatever \
+         translates it (iptables, nftables, IPVS). At most 256 pairs of both; what goes beyond them \
+         is `other` in both, and one that was idle for an hour makes room when 192 are known: it \
+         counts from zero when it comes back. `dnsprobe_server_info` names backends too.\n\
+         - `cause`: see [causes.md](causes.md). `hook`: see [hooks.md](hooks.md). `pattern`: see \
+         [findings.md](findings.md); here the load is all client queries of the node, and a backend \
+         went away when IPVS last listed it with a weight.\n\n\
+         Names that were asked for are labels only with `--top-names`: at most 100 of lost queries \
+         and as many of sampled ones, each counted from when it was met among 1,024.\n\n\
+         ## Samples\n\n\
+         How many names a look-up tries is told by names, which are not followed for every query. \
+         All transactions of one client process in `--sample-processes` are, for 8.6 s, then those \
+         of another, so that each has its turn; at most 512 transactions per turn, on the whole \
+         node. Names per look-up, the cost of a search list, are\n\n    \
+         sum by (pod) (rate(dnsprobe_sampled_lookup_names_total[1h]))\n      \
+         / sum by (pod) (rate(dnsprobe_sampled_lookups_total[1h]))\n\n\
+         and a look-up that the end of a turn cuts in two counts as two. Only owners with series \
+         of their own have these.\n\n\
+         ## Sums\n\n\
+         For each owner and role\n\n    \
          dnsprobe_queries_total = answers + lost + not followed + in flight\n\n\
          holds in every scrape. Counters start at zero with dnsprobe; those of connection \
          tracking, backlog and UDP are the kernel's own.\n",

@@ -57,11 +57,15 @@ pub fn write(record: Record<'_>, out: &mut dyn Write) -> io::Result<()> {
 }
 
 #[cfg(test)]
+#[path = "../../tests/schema/mod.rs"]
+mod schema;
+
+#[cfg(test)]
 mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::output::testing::{clash, snapshot, transaction};
+    use crate::output::testing::{clash, services, snapshot, transaction};
 
     fn parsed(record: Record<'_>) -> Value {
         let mut out = Vec::new();
@@ -69,6 +73,15 @@ mod tests {
         assert_eq!(out.iter().filter(|&&byte| byte == b'\n').count(), 1);
         assert!(out.starts_with(br#"{"schema":"dnsprobe/1","kind":""#));
         serde_json::from_slice(&out).unwrap()
+    }
+
+    #[test]
+    fn services_are_as_the_schema_says() {
+        let services = services();
+        let mut object = parsed(Record::Services { services: &services, not_counted: 3 });
+        assert_eq!(schema::problems(&object), Vec::<String>::new(), "{object}");
+        object["services"][0]["backends"][0]["queries"] = "many".into();
+        assert_eq!(schema::problems(&object).len(), 1);
     }
 
     #[test]

@@ -14,7 +14,10 @@ use crate::{
     dns::{QType, Question},
     engine::{Cause, Evidence, Parts, Query, Sibling, Transaction, Verdict},
     identity::{Owner, Remote, RemoteKind, RemoteSource},
-    stats::{Buckets, Completeness, Counts, LatencySummary, PodCounts, ServerCounts, Snapshot},
+    stats::{
+        BackendCounts, Buckets, Completeness, Counts, IpvsState, LatencySummary, PodCounts,
+        ServerCounts, ServiceCounts, Snapshot,
+    },
     time::Timestamp,
 };
 
@@ -62,6 +65,22 @@ pub(crate) fn remote(kind: RemoteKind, name: &str) -> Remote {
         name: Some(name.into()),
         source: RemoteSource::Iptables,
     }
+}
+
+/// A service with two backends, of which IPVS has one.
+pub(crate) fn services() -> Vec<ServiceCounts> {
+    let address = |last: u8| SocketAddr::from(([10, 244, 0, last], 53));
+    let backend = |last, queries, ipvs| BackendCounts {
+        address: address(last),
+        remote: Some(Arc::new(remote(RemoteKind::Pod, "coredns-0"))),
+        queries,
+        ipvs,
+    };
+    let ipvs =
+        IpvsState { weight: Some(1), active_connections: Some(0), inactive_connections: Some(9) };
+    let service = SocketAddr::from(([10, 96, 0, 10], 53));
+    let backends = vec![backend(2, 6, Some(ipvs)), backend(3, 2, None)];
+    vec![ServiceCounts { service, backends }]
 }
 
 pub(crate) fn transaction() -> Transaction {

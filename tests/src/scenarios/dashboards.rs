@@ -9,7 +9,8 @@ use super::{Kernels, Outcome, Scenario, conntrack_clash_resolved};
 use crate::client::pair;
 use crate::client::query::Args;
 use crate::lab::bridge;
-use crate::lab::cast::{DNS, FRONTEND, VICTIM};
+use crate::lab::cast::{API, COREDNS_0, DNS, FRONTEND, IPVS_DNS, VICTIM};
+use crate::lab::ipvs;
 use crate::lab::prometheus::Prometheus;
 use crate::lab::serve::Server;
 
@@ -39,7 +40,12 @@ fn run(stage: &Stage<'_>) -> Result<Outcome> {
     let blocked = format!("-A FORWARD -s {} -p udp --dport 53 -j DROP", VICTIM.address());
     conntrack_clash_resolved::rules().rule("filter", blocked).load(stage.node)?;
     let directories = stage.node.directories();
-    let server = Server::start(&stage.programs.dnsprobe, PORT, LOST_AFTER, directories, &[])?;
+    ipvs::service(stage.node, IPVS_DNS, &[COREDNS_0])?;
+    let sampled = ["--sample-processes=2"];
+    let server = Server::start(&stage.programs.dnsprobe, PORT, LOST_AFTER, directories, &sampled)?;
+    // For some turns of the sample.
+    let args = Args { interval_ms: 250, ..Args::new(IPVS_DNS, 120) };
+    stage.programs.query(stage.pod(&API)?, &args)?.report()?;
     let prometheus = Prometheus::start(PROMETHEUS_PORT, PORT)?;
     for round in 1..=ROUNDS {
         faults(stage, &server, round)?;

@@ -86,5 +86,14 @@ fn panels() -> Vec<Panel> {
             r#"topk(10, dnsprobe_conntrack_entries{instance=~"$instance"} / dnsprobe_conntrack_entries_limit{instance=~"$instance"})"#,
             "{{instance}}",
         ),
+        Panel::table(
+            "When queries were lost",
+            Unit::Plain,
+            "Nodes by cause and pattern, in the last ten minutes: docs/findings.md.",
+        )
+        .query(
+            r#"sum by (cause, pattern) (dnsprobe_loss_pattern_info{instance=~"$instance"})"#,
+            "{{cause}} {{pattern}}",
+        ),
     ]
 }

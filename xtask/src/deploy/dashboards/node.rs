@@ -59,6 +59,25 @@ fn dns() -> Vec<Panel> {
             ),
             "{{server}}",
         ),
+        Panel::lines("Backends of services", Unit::PerSecond, "Where UDP queries left for.").query(
+            format!(
+                "topk(20, sum by (server, backend) \
+                 (rate(dnsprobe_backend_queries_total{{{of}}}[$__rate_interval])))"
+            ),
+            "{{backend}} for {{server}}",
+        ),
+        Panel::lines(
+            "Names per look-up",
+            Unit::Plain,
+            "Of sampled processes, the ten pods with most; 1: no search list costs anything.",
+        )
+        .query(
+            format!(
+                "topk(10, sum by (namespace, pod, unit) (dnsprobe_sampled_lookup_names_total{{{of}}}) \
+                 / sum by (namespace, pod, unit) (dnsprobe_sampled_lookups_total{{{of}}}))"
+            ),
+            "{{namespace}}/{{pod}}{{unit}}",
+        ),
     ]
 }
 
@@ -90,6 +109,19 @@ fn kernel() -> Vec<Panel> {
                 format!("sum(rate(dnsprobe_backlog_squeezes_total{of}[$__rate_interval]))"),
                 "squeezed",
             ),
+        Panel::lines("IPVS connections", Unit::Plain, "Of real servers of UDP services.").query(
+            format!("sum by (server, backend) (dnsprobe_ipvs_connections{of})"),
+            "{{backend}} of {{server}}",
+        ),
+        Panel::table(
+            "When queries were lost",
+            Unit::Plain,
+            "In the last ten minutes, against the load: docs/findings.md.",
+        )
+        .query(
+            format!("sum by (cause, pattern) (dnsprobe_loss_pattern_info{of})"),
+            "{{cause}} {{pattern}}",
+        ),
     ]
 }
 

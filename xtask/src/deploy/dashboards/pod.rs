@@ -84,6 +84,19 @@ fn panels() -> Vec<Panel> {
             format!("sum by (server) ({})", rate("dnsprobe_server_answers_total")),
             "{{server}}",
         ),
+        Panel::lines(
+            "Names per look-up",
+            Unit::Plain,
+            "Of sampled processes; 1: no search list costs anything.",
+        )
+        .query(
+            format!(
+                "sum by (pod) ({}) / sum by (pod) ({})",
+                client("dnsprobe_sampled_lookup_names_total"),
+                client("dnsprobe_sampled_lookups_total")
+            ),
+            "{{pod}}",
+        ),
         Panel::lines("As a server", Unit::PerSecond, "Queries that the pod received.").query(
             format!(
                 r#"sum by (pod) (rate(dnsprobe_queries_total{{role="server",{of}}}[$__rate_interval]))"#
