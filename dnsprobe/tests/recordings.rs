@@ -65,5 +65,5 @@ fn replay(name: &str, view: &[&str]) -> Output {
         .args(view)
         .args(["-o", "json"])
         .output()
-        .unwrap()
+        .expect("dnsprobe can be started")
 }

@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dnsprobe_common::flow::{Address, InFlight, QueryKey, Role, is_namespace_local, state};
+use dnsprobe_common::flow::{
+    Address, InFlight, QueryKey, Role, Transport, is_namespace_local, state,
+};
 
 use crate::engine::{AtServer, Observation, QuerySeen, Unanswered};
 
@@ -99,10 +101,14 @@ pub(crate) fn server_key(key: &QueryKey, query: &InFlight) -> QueryKey {
 /// not followed, so a service's translation of the server is not known: the
 /// client's address, port and id have to do.
 pub(crate) fn is_same_over_tcp(key: &QueryKey, other: &QueryKey) -> bool {
-    other.role == Role::Server as u8
-        && (other.transport, other.id, other.client_port, other.client)
-            == (key.transport, key.id, key.client_port, key.client)
+    is_over_tcp(other)
+        && (other.id, other.client_port, other.client) == (key.id, key.client_port, key.client)
         && other.netns == key.netns
+}
+
+/// Whether it is a server's end of a query over TCP.
+pub(crate) fn is_over_tcp(key: &QueryKey) -> bool {
+    key.role == Role::Server as u8 && key.transport == Transport::Tcp as u8
 }
 
 /// What a server's end of a query says, unless it answered.
@@ -117,8 +123,6 @@ pub(crate) fn is_silent(at_server: &InFlight, sent_ns: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use dnsprobe_common::flow::Transport;
-
     use super::*;
 
     #[test]

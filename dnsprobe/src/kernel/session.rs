@@ -431,9 +431,13 @@ impl Session {
         };
         let maps = self.maps.get_mut();
         let mut due = Vec::new();
+        let mut servers_over_tcp = Vec::new();
         maps.in_flight.for_each(|key, query| {
             if is_due(&query) {
                 due.push((key, query));
+            }
+            if at_server::is_over_tcp(&key) {
+                servers_over_tcp.push(key);
             }
         });
         // A client's end before its server's, which it asks for.
@@ -456,15 +460,10 @@ impl Session {
                 }
                 let server_key = match Transport::from_number(key.transport) {
                     Transport::Udp => Some(at_server::server_key(&key, &query)),
-                    Transport::Tcp => {
-                        let mut same = None;
-                        maps.in_flight.for_each(|other, _| {
-                            if at_server::is_same_over_tcp(&key, &other) {
-                                same = Some(other);
-                            }
-                        });
-                        same
-                    }
+                    Transport::Tcp => servers_over_tcp
+                        .iter()
+                        .find(|other| at_server::is_same_over_tcp(&key, other))
+                        .copied(),
                 };
                 if let Some(server_key) = server_key
                     && let Some(server) = maps.in_flight.get(&server_key)

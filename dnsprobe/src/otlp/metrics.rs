@@ -100,15 +100,12 @@ pub fn metrics(
                 .collect()
             }),
         ),
-        Metric {
-            name: "dnsprobe.complete".to_owned(),
-            description: "1 while everything was seen.".to_owned(),
-            unit: "1".to_owned(),
-            data: Some(Data::Gauge(Gauge {
-                data_points: vec![point(span, Vec::new(), is_complete)],
-            })),
-            ..Metric::default()
-        },
+        metric(
+            "dnsprobe.complete",
+            "1",
+            "1 while everything was seen.",
+            Data::Gauge(Gauge { data_points: vec![point(span, Vec::new(), is_complete)] }),
+        ),
     ];
     let scope = ScopeMetrics { scope: Some(scope()), metrics, ..ScopeMetrics::default() };
     ExportMetricsServiceRequest {
@@ -142,16 +139,11 @@ fn durations(name: &str, description: &str, rows: &[Row], role: Role, span: Span
     let rows = rows.iter().filter(|row| row.role == role && row.sums.latency.count() > 0);
     let data_points =
         rows.map(|row| histogram(row.attributes.clone(), &row.sums.latency, span)).collect();
-    Metric {
-        name: name.to_owned(),
-        description: description.to_owned(),
-        unit: "s".to_owned(),
-        data: Some(Data::Histogram(Histogram {
-            data_points,
-            aggregation_temporality: AggregationTemporality::Cumulative as i32,
-        })),
-        ..Metric::default()
-    }
+    let histogram = Histogram {
+        data_points,
+        aggregation_temporality: AggregationTemporality::Cumulative as i32,
+    };
+    metric(name, "s", description, Data::Histogram(histogram))
 }
 
 fn histogram(attributes: Vec<KeyValue>, buckets: &Buckets, span: Span) -> HistogramDataPoint {
@@ -193,15 +185,20 @@ fn point(span: Span, attributes: Vec<KeyValue>, value: i64) -> NumberDataPoint {
 }
 
 fn sum(name: &str, unit: &str, description: &str, data_points: Vec<NumberDataPoint>) -> Metric {
+    let sum = Sum {
+        data_points,
+        aggregation_temporality: AggregationTemporality::Cumulative as i32,
+        is_monotonic: true,
+    };
+    metric(name, unit, description, Data::Sum(sum))
+}
+
+fn metric(name: &str, unit: &str, description: &str, data: Data) -> Metric {
     Metric {
         name: name.to_owned(),
         description: description.to_owned(),
         unit: unit.to_owned(),
-        data: Some(Data::Sum(Sum {
-            data_points,
-            aggregation_temporality: AggregationTemporality::Cumulative as i32,
-            is_monotonic: true,
-        })),
+        data: Some(data),
         ..Metric::default()
     }
 }
