@@ -1,14 +1,14 @@
-//! The calls of bpf(2) that aya does not offer: programs at functions of modules,
-//! and which module a BTF object belongs to.
+//! The calls of bpf(2) that aya does not offer: programs at functions of modules, which
+//! module a BTF object belongs to, and a program's counters.
 
 use std::{
     ffi::CStr,
     io,
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
 
 use aya_obj::generated::{
-    bpf_attach_type, bpf_attr, bpf_btf_info, bpf_cmd, bpf_insn, bpf_prog_type,
+    bpf_attach_type, bpf_attr, bpf_btf_info, bpf_cmd, bpf_insn, bpf_prog_info, bpf_prog_type,
 };
 
 /// A tracing program and where it goes.
@@ -115,17 +115,33 @@ fn name_of(types: &OwnedFd) -> io::Result<Option<Vec<u8>>> {
         name_len: len(name.len()),
         kernel_btf: 0,
     };
-    let mut attr = zeroed();
-    attr.info.bpf_fd = types.as_raw_fd().cast_unsigned();
-    attr.info.info = &raw mut info as u64;
-    attr.info.info_len = len(size_of::<bpf_btf_info>());
-    match call(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr) {
+    match describe(types.as_raw_fd(), &mut info) {
         // A longer name, so no module's.
         Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => return Ok(None),
         result => result?,
     };
     let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
     Ok((info.kernel_btf != 0).then(|| name[..end].to_vec()))
+}
+
+/// What the kernel tells of a program; what it does not know is 0.
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn program_info(program: RawFd) -> io::Result<bpf_prog_info> {
+    // SAFETY: numbers only; without room for lists none is filled in.
+    let mut info = unsafe { std::mem::zeroed() };
+    describe(program, &mut info)?;
+    Ok(info)
+}
+
+/// Has the kernel fill in what it tells of an object; `T` is its struct for that kind.
+fn describe<T>(object: RawFd, info: &mut T) -> io::Result<()> {
+    let mut attr = zeroed();
+    attr.info.bpf_fd = object.cast_unsigned();
+    attr.info.info = &raw mut *info as u64;
+    attr.info.info_len = len(size_of::<T>());
+    call(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr).map(drop)
 }
 
 fn zeroed() -> bpf_attr {

@@ -27,16 +27,19 @@ impl InFlightTable {
     }
 
     /// Sees every query in the table at one moment or another while this runs. Most
-    /// slots are free, and passed over in a few instructions each.
+    /// groups are free, and passed over in a few instructions each.
     pub(crate) fn for_each(&self, mut see: impl FnMut(QueryKey, InFlight)) {
         for (groups, count) in self.0.mapped() {
-            let first = groups.cast::<Slot>();
-            for slot in 0..count * WAYS {
+            for group in 0..count {
                 // SAFETY: in the mapping; a group is that many slots, and nothing else.
-                let slot = unsafe { first.add(slot) };
-                if is_used(slot)
-                    && let Some((key, query)) = read(slot)
-                {
+                let slots = unsafe { groups.add(group).cast::<Slot>() };
+                // SAFETY: as above.
+                let slots = (0..WAYS).map(|way| unsafe { slots.add(way) });
+                // Asked once for all of them.
+                if slots.clone().fold(0, |ports, slot| ports | port(slot)) == 0 {
+                    continue;
+                }
+                for (key, query) in slots.filter_map(read) {
                     see(key, query);
                 }
             }
@@ -94,16 +97,16 @@ impl InFlightTable {
     }
 }
 
-/// Whether a query is in a slot, at this moment.
+/// The port of the query that is in a slot at this moment; 0: none is.
 #[inline]
-fn is_used(slot: *mut Slot) -> bool {
+fn port(slot: *mut Slot) -> u16 {
     // SAFETY: `slot` is in the mapping, and any bytes are a port.
-    unsafe { (&raw const (*slot).key.client_port).read_volatile() != 0 }
+    unsafe { (&raw const (*slot).key.client_port).read_volatile() }
 }
 
 /// What a slot holds; `None` when it is free, or changed hands meanwhile.
 fn read(slot: *mut Slot) -> Option<(QueryKey, InFlight)> {
-    if !is_used(slot) {
+    if port(slot) == 0 {
         return None;
     }
     // SAFETY: `slot` is in the mapping; any bytes are a valid key and query, and a

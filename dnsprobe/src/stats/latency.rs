@@ -1,8 +1,6 @@
 //! Latency distributions: differences of the kernel's bucket counts, added up,
 //! and the few numbers people read from them.
 
-use std::collections::BTreeMap;
-
 use dnsprobe_common::{
     histogram::{BUCKETS, bucket, lower_bound_ns, upper_bound_ns},
     stats::Latency,
@@ -64,7 +62,8 @@ pub fn shade(bands: &[u64; BANDS], band: usize) -> usize {
 /// next.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Distribution {
-    counts: BTreeMap<usize, i64>,
+    /// By bucket, lowest first.
+    counts: Vec<(usize, i64)>,
     sum_ns: i64,
     max_ns: u64,
 }
@@ -109,8 +108,11 @@ impl LatencyGrowth {
 impl Distribution {
     /// Adds what happened between two readings.
     pub(super) fn add(&mut self, growth: &LatencyGrowth) {
-        for (index, grown) in &growth.counts {
-            *self.counts.entry(*index).or_default() += grown;
+        for &(index, grown) in &growth.counts {
+            match self.counts.binary_search_by_key(&index, |(index, _)| *index) {
+                Ok(at) => self.counts[at].1 += grown,
+                Err(at) => self.counts.insert(at, (index, grown)),
+            }
         }
         self.sum_ns = self.sum_ns.saturating_add(growth.sum_ns);
         self.max_ns = self.max_ns.max(growth.max_ns);
@@ -119,7 +121,7 @@ impl Distribution {
     /// How many values each latency band holds.
     pub(super) fn bands(&self) -> [u64; BANDS] {
         let mut bands = [0; BANDS];
-        for (&index, &count) in &self.counts {
+        for &(index, count) in &self.counts {
             bands[band(lower_bound_ns(index))] += u64::try_from(count).unwrap_or(0);
         }
         bands
@@ -130,8 +132,8 @@ impl Distribution {
         let filled = || {
             let counts = self.counts.iter();
             counts
-                .filter(|(_, count)| **count > 0)
-                .map(|(&index, count)| (index, count.cast_unsigned()))
+                .filter(|(_, count)| *count > 0)
+                .map(|(index, count)| (*index, count.cast_unsigned()))
         };
         let (mut count, mut highest) = (0, None);
         for (index, in_bucket) in filled() {
@@ -155,7 +157,7 @@ impl Distribution {
     pub(super) fn buckets(&self) -> Buckets {
         let mut buckets =
             Buckets { sum_seconds: self.sum_ns.max(0) as f64 / 1e9, ..Buckets::default() };
-        for (&index, &count) in self.counts.iter().filter(|(_, count)| **count > 0) {
+        for &(index, count) in self.counts.iter().filter(|(_, count)| *count > 0) {
             buckets.add(index, count.cast_unsigned());
         }
         buckets
@@ -182,11 +184,13 @@ fn percentiles_ns<const N: usize>(
     count: u64,
     percents: [u64; N],
 ) -> [u64; N] {
-    let ranks = percents.map(|percent| (u128::from(count) * u128::from(percent)).div_ceil(100));
+    // Hundreds apart from the rest, so that no product is too large.
+    let rank = |percent: u64| count / 100 * percent + (count % 100 * percent).div_ceil(100);
+    let ranks = percents.map(rank);
     let mut values = [0; N];
-    let (mut seen, mut next) = (0_u128, 0);
+    let (mut seen, mut next) = (0, 0);
     for (index, in_bucket) in filled {
-        seen += u128::from(in_bucket);
+        seen += in_bucket;
         while next < N && seen >= ranks[next] {
             let lower = lower_bound_ns(index);
             // The last bucket has no middle; the caller caps at the maximum.

@@ -1,6 +1,7 @@
 //! How much: per-pod and per-server counts and latencies, in the window since
 //! the last snapshot and since the start.
 
+mod address;
 mod aggregates;
 mod buckets;
 mod completeness;

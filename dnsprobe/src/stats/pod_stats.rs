@@ -51,6 +51,8 @@ pub struct PodStats {
 #[derive(Debug)]
 struct Row {
     owner: Arc<Owner>,
+    /// The owner's.
+    label: String,
     window: Tally,
     total: Tally,
     /// In flight when the window began.
@@ -193,12 +195,14 @@ impl PodStats {
         mut completeness: Completeness,
     ) -> Snapshot {
         let (window_seconds, since_seconds) = (window.as_secs_f64(), since.as_secs_f64());
-        let mut pods: Vec<PodCounts> = self
-            .rows
-            .iter_mut()
-            .map(|((_, role), row)| row.close(*role, window_seconds, since_seconds))
-            .collect();
-        pods.sort_by_cached_key(|pod| (pod.owner.to_string(), Arc::clone(&pod.owner), pod.role));
+        // Sorted before they are closed: what they become is large.
+        let mut rows: Vec<(Role, &mut Row)> =
+            self.rows.iter_mut().map(|((_, role), row)| (*role, row)).collect();
+        rows.sort_unstable_by(|(role, row), (other_role, other)| {
+            (&row.label, &row.owner, role).cmp(&(&other.label, &other.owner, other_role))
+        });
+        let close = |(role, row): (Role, &mut Row)| row.close(role, window_seconds, since_seconds);
+        let pods: Vec<PodCounts> = rows.into_iter().map(close).collect();
         self.since = since;
         completeness.unattributed.clear();
         for pod in &pods {
@@ -269,6 +273,7 @@ impl Default for PodStats {
 impl Row {
     fn new(owner: Arc<Owner>) -> Self {
         Self {
+            label: owner.to_string(),
             owner,
             window: Tally::default(),
             total: Tally::default(),
@@ -291,7 +296,7 @@ impl Row {
         else {
             // A container outside pods is only ever named anew.
             if let Owner::Container { name: Some(_), .. } = **other {
-                self.owner = Arc::clone(other);
+                self.rename(Arc::clone(other));
             }
             return;
         };
@@ -313,7 +318,12 @@ impl Row {
         if let Owner::Pod { container, details, .. } = &mut owner {
             (*container, details.container_name) = keep;
         }
-        self.owner = Arc::new(owner);
+        self.rename(Arc::new(owner));
+    }
+
+    fn rename(&mut self, owner: Arc<Owner>) {
+        self.label = owner.to_string();
+        self.owner = owner;
     }
 
     fn server(&mut self, address: SocketAddr) -> Option<&mut Server> {

@@ -5,7 +5,9 @@ use std::{borrow::Cow, collections::BTreeMap, net::SocketAddr, sync::Arc};
 use dnsprobe_common::flow::Role;
 use serde::Serialize;
 
-use super::{BANDS, Buckets, Completeness, LatencySummary, serialize_role};
+use super::{
+    BANDS, Buckets, Completeness, LatencySummary, address::serialize_address, serialize_role,
+};
 use crate::{
     engine::Cause,
     identity::{Owner, Remote},
@@ -56,6 +58,7 @@ pub struct PodCounts {
 #[derive(Clone, Debug, Serialize)]
 pub struct ServerCounts {
     /// Its address, as asked.
+    #[serde(serialize_with = "serialize_address")]
     pub server: SocketAddr,
     /// Client: who had the address when it was asked last; `None` when that is
     /// not proven.

@@ -82,6 +82,11 @@ impl Tally {
     /// `carried_in` the queries that were in flight at its start.
     pub(super) fn counts(&self, seconds: f64, in_flight: u64, carried_in: u64) -> Counts {
         let queries = unsigned(self.queries);
+        // One by one: `collect` sorts first, which takes longer than the few there are.
+        let mut rcodes = BTreeMap::new();
+        for (code, count) in (0_u8..).zip(self.rcodes).filter(|(_, count)| *count > 0) {
+            rcodes.insert(rcode_name(code), unsigned(count));
+        }
         Counts {
             queries,
             answered: unsigned(self.answered),
@@ -91,11 +96,7 @@ impl Tally {
             in_flight,
             not_followed: unsigned(self.not_followed),
             queries_per_second: if seconds > 0.0 { queries as f64 / seconds } else { 0.0 },
-            rcodes: (0_u8..)
-                .zip(self.rcodes)
-                .filter(|(_, count)| *count > 0)
-                .map(|(code, count)| (rcode_name(code), unsigned(count)))
-                .collect(),
+            rcodes,
             latency_bands: self.latency.bands(),
             latency_seconds: self.latency.summary(),
             read_delay_seconds: self.read_delay.summary(),
