@@ -1,28 +1,18 @@
 //! How many queries to each service left for which backend, as the programs count it.
 
-use std::{collections::HashMap, net::SocketAddr};
+use std::collections::HashMap;
 
 use aya::maps::{HashMap as BpfHashMap, Map, MapData, MapError};
 use dnsprobe_common::stats::{BackendKey, MOST_BACKENDS};
 
 use super::{decode::socket, session::SessionError};
+use crate::stats::BackendQueries;
 
 /// Backends there may be before idle ones are forgotten.
 const PLENTY: usize = MOST_BACKENDS as usize * 3 / 4;
 
 /// A backend is idle when no query left for it for this long.
 const IDLE_NS: u64 = 3_600_000_000_000;
-
-/// Queries of this node to a service that left for one of its backends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BackendQueries {
-    /// The address that was asked.
-    pub service: SocketAddr,
-    /// The address that they left for.
-    pub backend: SocketAddr,
-    /// How many, since it is known.
-    pub queries: u64,
-}
 
 /// The programs' counts.
 pub(super) struct Backends {

@@ -11,39 +11,39 @@ use std::{
 
 use table::{Key, Service};
 
-pub use table::RealServer;
-
-use crate::engine::Backend;
+use crate::{
+    engine::Backend,
+    stats::{IpvsBackend, IpvsListing},
+};
 
 /// The tables can be long: they are read at most this often.
 const MIN_AGE: Duration = Duration::from_millis(200);
 
-/// An IPVS service that is asked over UDP.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IpvsService {
-    /// Its address.
-    pub address: SocketAddr,
-    /// Who answers for it.
-    pub real_servers: Vec<RealServer>,
-}
-
-/// The services at these ports in dnsprobe's network namespace; none where there is no
-/// IPVS, or it cannot be read.
+/// The real servers of services at these ports in dnsprobe's network namespace, asked
+/// over UDP; none where there is no IPVS, or it cannot be read.
 #[must_use]
-pub fn ipvs_services(ports: &[u16]) -> Vec<IpvsService> {
+pub fn ipvs_backends(ports: &[u16]) -> Vec<IpvsBackend> {
     at_ports(&fs::read_to_string(table::PATH).unwrap_or_default(), ports)
 }
 
-fn at_ports(text: &str, ports: &[u16]) -> Vec<IpvsService> {
-    table::parse(text)
-        .into_iter()
-        .filter_map(|service| match service.key {
-            Key::Address(address) if ports.contains(&address.port()) => {
-                Some(IpvsService { address, real_servers: service.real_servers })
-            }
-            _ => None,
-        })
-        .collect()
+fn at_ports(text: &str, ports: &[u16]) -> Vec<IpvsBackend> {
+    let mut backends = Vec::new();
+    for listed in table::parse(text) {
+        let Key::Address(service) = listed.key else { continue };
+        if !ports.contains(&service.port()) {
+            continue;
+        }
+        backends.extend(listed.real_servers.iter().map(|server| IpvsBackend {
+            service,
+            backend: server.address,
+            listing: IpvsListing {
+                weight: server.weight,
+                active_connections: server.active,
+                inactive_connections: server.inactive,
+            },
+        }));
+    }
+    backends
 }
 
 /// Connections and real servers, with a bounded age.
@@ -151,11 +151,13 @@ mod tests {
 
     #[test]
     fn only_services_at_the_ports_are_told() {
-        let text = "UDP  0A60000A:0035 rr\n  -> 0AF40002:0035 Masq 1 0 9\nUDP  0A60000B:0050 rr\n";
+        let text = "UDP  0A60000A:0035 rr\n  -> 0AF40002:0035 Masq 1 0 9\n\
+                    UDP  0A60000B:0050 rr\n  -> 0AF40003:0050 Masq 1 0 0\n";
         let told = at_ports(text, &[53]);
         assert_eq!(told.len(), 1);
-        assert_eq!(told[0].address, "10.96.0.10:53".parse().unwrap());
-        assert_eq!(told[0].real_servers[0].inactive, Some(9));
+        assert_eq!(told[0].service, "10.96.0.10:53".parse().unwrap());
+        assert_eq!(told[0].backend, "10.244.0.2:53".parse().unwrap());
+        assert_eq!(told[0].listing.inactive_connections, Some(9));
         assert!(at_ports(text, &[54]).is_empty());
     }
 

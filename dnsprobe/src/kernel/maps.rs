@@ -18,12 +18,12 @@ use dnsprobe_common::{
 
 use super::{
     aggregates::{Aggregates, KernelPlaces, PLENTY},
-    backends::{BackendQueries, Backends},
+    backends::Backends,
     in_flight::InFlightTable,
     session::SessionError,
     shared::SharedArray,
 };
-use crate::stats::AggregateChanges;
+use crate::stats::{AggregateChanges, BackendQueries};
 
 /// The maps of a loaded object.
 pub(crate) struct Maps {

@@ -41,10 +41,9 @@ mod symbols;
 mod targets;
 mod tracing;
 
-pub use backends::BackendQueries;
 pub use conntrack_entries::{Sources, conntrack_sources};
 pub use counters::{Conntrack, Counters, Processors, Softnet, Udp};
-pub use ipvs::{IpvsService, RealServer, ipvs_services};
+pub use ipvs::ipvs_backends;
 pub use local_addresses::local_addresses;
 pub use modules::hooked_modules;
 pub use node_facts::{node_facts, release};

@@ -25,7 +25,6 @@ use tokio::io::unix::AsyncFd;
 use super::{
     at_server::{self, SentAgain},
     attach::{self, Conditions},
-    backends::BackendQueries,
     btf::Btf,
     capture,
     counters::Counters,
@@ -50,7 +49,7 @@ use super::{
 use crate::{
     capture::Packet,
     engine::{FactKind, Observation, QuerySeen, Unanswered},
-    stats::AggregateChanges,
+    stats::{AggregateChanges, BackendQueries},
     time::Clock,
 };
 

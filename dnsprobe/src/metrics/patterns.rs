@@ -6,8 +6,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use crate::{
     engine::{Cause, Pattern, Timeline, Verdict},
-    kernel::IpvsService,
-    stats::Snapshot,
+    stats::{ServiceCounts, Snapshot},
 };
 use dnsprobe_common::flow::Role;
 
@@ -36,17 +35,18 @@ struct Losses {
 }
 
 impl Patterns {
-    /// Takes in a reading of the counters and the IPVS services at that moment.
-    pub fn read(&mut self, snapshot: &Snapshot, services: &[IpvsService]) {
+    /// Takes in a reading of the counters, and of services at that moment.
+    pub fn read(&mut self, snapshot: &Snapshot, services: &[ServiceCounts]) {
         self.now_ns = snapshot.time.unix_ns();
         let clients = snapshot.pods.iter().filter(|row| row.role == Role::Client);
         let queries = clients.map(|row| row.window.queries).sum();
         // They came at some time of the window.
         let half_ns = (snapshot.window_seconds.max(0.0) * 0.5e9) as u64;
         self.load.add_many(self.now_ns.saturating_sub(half_ns), queries);
-        let servers = services.iter().flat_map(|service| &service.real_servers);
-        for server in servers.filter(|server| server.weight != Some(0)) {
-            self.listed.insert(server.address, self.now_ns);
+        for backend in services.iter().flat_map(|service| &service.backends) {
+            if backend.ipvs.is_some_and(|ipvs| ipvs.weight != Some(0)) {
+                self.listed.insert(backend.address, self.now_ns);
+            }
         }
         let before_ns = self.now_ns.saturating_sub(nanos(LATELY));
         self.load.forget(before_ns);
@@ -93,8 +93,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        kernel::RealServer,
         output::testing::{clash, snapshot},
+        stats::{IpvsBackend, IpvsListing},
         time::Timestamp,
     };
 
@@ -112,15 +112,13 @@ mod tests {
         snapshot
     }
 
-    fn service(weight: i32) -> IpvsService {
-        let server = RealServer {
-            address: BACKEND.parse().unwrap(),
-            weight: Some(weight),
-            active: None,
-            inactive: None,
+    fn services(weight: i32) -> Vec<ServiceCounts> {
+        let listed = IpvsBackend {
+            service: "10.96.0.10:53".parse().unwrap(),
+            backend: BACKEND.parse().unwrap(),
+            listing: IpvsListing { weight: Some(weight), ..IpvsListing::default() },
         };
-        let address = "10.96.0.10:53".parse().unwrap();
-        IpvsService { address, real_servers: vec![server] }
+        ServiceCounts::join(&[], &[listed], |_| None)
     }
 
     fn loss(cause: Cause, second: u64) -> Verdict {
@@ -161,13 +159,13 @@ mod tests {
     fn losses_after_a_real_server_went_away_are_a_scaling_window() {
         let mut patterns = Patterns::default();
         for second in (1_000..1_060).step_by(5) {
-            patterns.read(&reading(second, 10), &[service(1)]);
+            patterns.read(&reading(second, 10), &services(1));
         }
         for second in (1_060..1_100).step_by(5) {
             let mut verdict = loss(Cause::IpvsStaleBackend, second);
             verdict.evidence[0].detail.insert("backend".to_owned(), json!(BACKEND));
             patterns.decided(&verdict);
-            patterns.read(&reading(second + 1, 10), &[service(0)]);
+            patterns.read(&reading(second + 1, 10), &services(0));
         }
         let all: Vec<_> = patterns.all().collect();
         assert_eq!(all, [(Cause::IpvsStaleBackend, Pattern::ScalingWindow)]);

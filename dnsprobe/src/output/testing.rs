@@ -15,7 +15,7 @@ use crate::{
     engine::{Cause, Evidence, Parts, Query, Sibling, Transaction, Verdict},
     identity::{Owner, Remote, RemoteKind, RemoteSource},
     stats::{
-        BackendCounts, Buckets, Completeness, Counts, IpvsState, LatencySummary, PodCounts,
+        BackendCounts, Buckets, Completeness, Counts, IpvsListing, LatencySummary, PodCounts,
         ServerCounts, ServiceCounts, Snapshot,
     },
     time::Timestamp,
@@ -77,7 +77,7 @@ pub(crate) fn services() -> Vec<ServiceCounts> {
         ipvs,
     };
     let ipvs =
-        IpvsState { weight: Some(1), active_connections: Some(0), inactive_connections: Some(9) };
+        IpvsListing { weight: Some(1), active_connections: Some(0), inactive_connections: Some(9) };
     let service = SocketAddr::from(([10, 96, 0, 10], 53));
     let backends = vec![backend(2, 6, Some(ipvs)), backend(3, 2, None)];
     vec![ServiceCounts { service, backends }]

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     engine::{Transaction, Verdict},
-    kernel::{Counters, IpvsService, Processors, ProgramCost, RoleReport},
+    kernel::{Counters, Processors, ProgramCost, RoleReport},
     metrics::{
         Format, Limits, NameCounts, OwnCost, Owners, Patterns, Plans, Pushes, Reloads, Samples,
         Scrape, Shed, Shedding, collect,
@@ -43,8 +43,6 @@ pub struct Besides {
     pub services: Vec<ServiceCounts>,
     /// Queries that are missing there, because there were too many backends.
     pub backends_full: u64,
-    /// The services that IPVS has.
-    pub ipvs: Vec<IpvsService>,
     /// Transactions that were too many for the sample.
     pub samples_left_out: u64,
     /// What each kernel program cost, where the kernel keeps that.
@@ -177,7 +175,7 @@ impl Published {
 
     /// The counters were read.
     pub fn reading(&mut self, snapshot: &Arc<Snapshot>) {
-        self.patterns.read(snapshot, &self.besides.ipvs);
+        self.patterns.read(snapshot, &self.besides.services);
         self.samples.read(snapshot, self.besides.samples_left_out);
         let reading = Reading { snapshot: Arc::clone(snapshot), at: Instant::now() };
         self.before = self.last.replace(reading).map(|reading| reading.snapshot);

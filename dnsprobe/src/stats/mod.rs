@@ -24,5 +24,5 @@ pub use exponential::{Exponential, SCHEMA};
 pub use latency::{BAND_NAMES, BANDS, LatencySummary, band, shade};
 pub use pod_stats::PodStats;
 pub use role::{role_name, serialize_role};
-pub use services::{BackendCounts, IpvsState, ServiceCounts};
+pub use services::{BackendCounts, BackendQueries, IpvsBackend, IpvsListing, ServiceCounts};
 pub use snapshot::{Counts, PodCounts, ServerCounts, Snapshot};

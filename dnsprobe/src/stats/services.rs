@@ -4,10 +4,29 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use serde::Serialize;
 
-use crate::{
-    identity::Remote,
-    kernel::{BackendQueries, IpvsService},
-};
+use crate::identity::Remote;
+
+/// Queries of this node to a service that left for one of its backends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackendQueries {
+    /// The address that was asked.
+    pub service: SocketAddr,
+    /// The address that they left for.
+    pub backend: SocketAddr,
+    /// How many, since it is known.
+    pub queries: u64,
+}
+
+/// A real server of an IPVS service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IpvsBackend {
+    /// The service's address.
+    pub service: SocketAddr,
+    /// The real server's.
+    pub backend: SocketAddr,
+    /// How it stands there.
+    pub listing: IpvsListing,
+}
 
 /// A service that was asked over UDP, or that IPVS has.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -28,12 +47,12 @@ pub struct BackendCounts {
     /// UDP queries of this node that left for it, since dnsprobe knows it.
     pub queries: u64,
     /// How IPVS has it; `None` when it does not.
-    pub ipvs: Option<IpvsState>,
+    pub ipvs: Option<IpvsListing>,
 }
 
 /// A real server in the table of IPVS. `None`: the table does not say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct IpvsState {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct IpvsListing {
     /// 0: it gets no new connections.
     pub weight: Option<i32>,
     /// Connections; none of UDP is ever active.
@@ -47,24 +66,18 @@ impl ServiceCounts {
     #[must_use]
     pub fn join(
         counted: &[BackendQueries],
-        ipvs: &[IpvsService],
+        ipvs: &[IpvsBackend],
         mut remote: impl FnMut(SocketAddr) -> Option<Arc<Remote>>,
     ) -> Vec<Self> {
-        let mut services: BTreeMap<SocketAddr, BTreeMap<SocketAddr, (u64, Option<IpvsState>)>> =
+        let mut services: BTreeMap<SocketAddr, BTreeMap<SocketAddr, (u64, Option<IpvsListing>)>> =
             BTreeMap::new();
         for counted in counted {
             let backends = services.entry(counted.service).or_default();
             backends.entry(counted.backend).or_default().0 += counted.queries;
         }
-        for service in ipvs {
-            let backends = services.entry(service.address).or_default();
-            for server in &service.real_servers {
-                backends.entry(server.address).or_default().1 = Some(IpvsState {
-                    weight: server.weight,
-                    active_connections: server.active,
-                    inactive_connections: server.inactive,
-                });
-            }
+        for IpvsBackend { service, backend, listing } in ipvs {
+            let backends = services.entry(*service).or_default();
+            backends.entry(*backend).or_default().1 = Some(*listing);
         }
         let mut backend = |(address, (queries, ipvs))| {
             let remote = remote(address);
@@ -89,7 +102,6 @@ impl ServiceCounts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::RealServer;
 
     #[test]
     fn a_backend_is_one_whoever_tells_of_it() {
@@ -100,13 +112,10 @@ mod tests {
             backend: address(last),
             queries: last.into(),
         });
-        let real = |last, weight| RealServer {
-            address: address(last),
-            weight: Some(weight),
-            active: Some(0),
-            inactive: Some(7),
-        };
-        let ipvs = [IpvsService { address: service, real_servers: vec![real(3, 0), real(4, 1)] }];
+        let ipvs = [(3, 0), (4, 1)].map(|(last, weight)| {
+            let listing = IpvsListing { weight: Some(weight), ..IpvsListing::default() };
+            IpvsBackend { service, backend: address(last), listing }
+        });
         let services = ServiceCounts::join(&counted, &ipvs, |_| None);
         assert_eq!(services.len(), 1);
         assert_eq!(services[0].queries(), 5);

@@ -190,7 +190,7 @@ impl Handler for Daemon {
     fn reading(&mut self, reading: &Reading, identify: &mut dyn Identify) {
         let time_ns = reading.programs.iter().map(|cost| cost.time_ns).sum();
         self.programs = Duration::from_nanos(time_ns);
-        let ipvs = kernel::ipvs_services(&self.settings.options.watch.traffic.ports);
+        let ipvs = kernel::ipvs_backends(&self.settings.options.watch.traffic.ports);
         let remote = |address| {
             identify.remote(RemoteAddress { netns: 0, address, at_ns: RemoteAddress::NOW })
         };
@@ -198,7 +198,6 @@ impl Handler for Daemon {
         self.published.lock().read_besides(Besides {
             services,
             backends_full: reading.backends_full,
-            ipvs,
             samples_left_out: reading.samples_left_out,
             programs: reading.programs.clone(),
         });

@@ -16,15 +16,14 @@ pub(crate) enum Key {
 
 /// A real server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RealServer {
-    /// Its address.
-    pub address: SocketAddr,
-    /// Its weight; 0: it gets no new connections.
-    pub weight: Option<i32>,
+pub(crate) struct RealServer {
+    pub(crate) address: SocketAddr,
+    /// 0: it gets no new connections.
+    pub(crate) weight: Option<i32>,
     /// Its connections: none of UDP is ever active.
-    pub active: Option<u64>,
+    pub(crate) active: Option<u64>,
     /// Those that are not active, all of UDP among them.
-    pub inactive: Option<u64>,
+    pub(crate) inactive: Option<u64>,
 }
 
 /// A virtual service.
