@@ -83,6 +83,11 @@ impl Maps {
         })
     }
 
+    /// How many aggregates are not free.
+    pub(crate) fn aggregates_in_use(&self) -> usize {
+        self.aggregates.in_use()
+    }
+
     /// Where queries to services left for.
     pub(crate) fn backends(&mut self, now_ns: u64) -> Vec<BackendQueries> {
         self.backends.read(now_ns)

@@ -15,6 +15,7 @@ mod counters;
 mod decode;
 mod devices;
 mod dropped;
+mod fill;
 mod grace_period;
 mod in_flight;
 mod ipvs;
@@ -43,6 +44,7 @@ mod tracing;
 
 pub use conntrack_entries::{Sources, conntrack_sources};
 pub use counters::{Conntrack, Counters, Processors, Softnet, Udp};
+pub use fill::{Fill, Table};
 pub use ipvs::ipvs_backends;
 pub use local_addresses::local_addresses;
 pub use modules::hooked_modules;

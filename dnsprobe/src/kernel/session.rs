@@ -31,6 +31,7 @@ use super::{
     decode,
     devices::Devices,
     dropped::DropReasons,
+    fill::{Fill, Table},
     ipvs::IpvsState,
     layout::Layout,
     loading::{self, Attached, state_of},
@@ -158,6 +159,8 @@ pub struct Reading {
     pub backends_full: u64,
     /// Transactions of sampled processes that were not reported, because too many were.
     pub samples_left_out: u64,
+    /// How full the tables were: that of queries in flight at the last sweep.
+    pub tables: Vec<Fill>,
     /// What each program cost; empty unless the kernel keeps such statistics
     /// (`kernel.bpf_stats_enabled`), which cost time themselves and are never switched
     /// on here.
@@ -180,6 +183,8 @@ pub struct Session {
     ipvs: IpvsState,
     sent_again: SentAgain,
     services: NodeServices,
+    /// Queries in flight at the last sweep.
+    in_flight: usize,
     /// Whether the count of packets dropped for a long chain is to be read.
     chain_count_due: bool,
     clock: Clock,
@@ -270,6 +275,7 @@ impl Session {
             ipvs,
             sent_again: SentAgain::default(),
             services: NodeServices::new(ipvs_by_table),
+            in_flight: 0,
             chain_count_due: true,
             clock,
             config,
@@ -431,7 +437,9 @@ impl Session {
         let maps = self.maps.get_mut();
         let mut due = Vec::new();
         let mut servers_over_tcp = Vec::new();
+        self.in_flight = 0;
         maps.in_flight.for_each(|key, query| {
+            self.in_flight += 1;
             if is_due(&query) {
                 due.push((key, query));
             }
@@ -507,13 +515,21 @@ impl Session {
     pub fn read(&mut self) -> io::Result<Reading> {
         let (programs, missed_runs) = self.programs();
         let maps = self.maps.get_mut();
+        let aggregates = maps.aggregates(now_ns())?;
+        let backends = maps.backends(now_ns());
+        let tables = [
+            (Table::InFlight, self.in_flight),
+            (Table::Aggregates, maps.aggregates_in_use()),
+            (Table::Backends, backends.len()),
+        ];
         Ok(Reading {
-            aggregates: maps.aggregates(now_ns())?,
+            aggregates,
             events_lost: maps.health(Health::EventsLost),
             in_flight_full: maps.health(Health::InFlightFull),
             stats_full: maps.health(Health::StatsFull),
             tcp_unread: maps.health(Health::TcpUnread),
-            backends: maps.backends(now_ns()),
+            backends,
+            tables: tables.map(|(table, entries)| Fill { table, entries }).to_vec(),
             backends_full: maps.health(Health::BackendsFull),
             samples_left_out: maps.health(Health::SamplesLeftOut),
             missed_runs: missed_runs + maps.health(Health::EntryMissed),

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     identity::Owner,
-    kernel::{Counters, ProgramCost, RoleReport, Udp},
+    kernel::{Counters, Fill, ProgramCost, RoleReport, Udp},
     stats::{Counts, PodCounts, ServiceCounts, Snapshot, role_name},
 };
 use dnsprobe_common::flow::Role;
@@ -51,6 +51,8 @@ pub struct Scrape<'a> {
     pub plans: Plans,
     /// What was sent to a collector, where there is one.
     pub pushes: Option<Pushes>,
+    /// How full the programs' tables are.
+    pub tables: &'a [Fill],
     /// What each kernel program cost, where the kernel keeps that.
     pub programs: &'a [ProgramCost],
     /// What is left out.
@@ -339,7 +341,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        kernel::{Mechanism, Role as Hook, RoleState},
+        kernel::{Mechanism, Role as Hook, RoleState, Table},
         metrics::Shed,
         output::testing::{services, snapshot, transaction},
         time::Timestamp,
@@ -387,6 +389,7 @@ mod tests {
             reloads: Reloads::default(),
             pushes: Some(Pushes::default()),
             plans: Plans { attached: 2, refused: 0 },
+            tables: &[Fill { table: Table::InFlight, entries: 9 }],
             programs: &[ProgramCost { program: "send".into(), runs: 3, time_ns: 1_500 }],
             shedding: &Shedding { shed: vec![Shed::Lines], ..Shedding::default() },
             own: OwnCost::default(),
@@ -405,6 +408,8 @@ mod tests {
         has(r#"dnsprobe_udp_errors_total{family="ipv4",event="no_port"} 4"#);
         has("dnsprobe_complete 1");
         has(r#"dnsprobe_plans_total{result="attached"} 2"#);
+        has(r#"dnsprobe_table_entries{table="in-flight"} 9"#);
+        has(r#"dnsprobe_table_entries_limit{table="in-flight"} 32768"#);
         has(r#"dnsprobe_program_runs_total{program="send"} 3"#);
         has(r#"dnsprobe_program_seconds_total{program="send"} 0.0000015"#);
         has(r#"dnsprobe_shed{detail="lines"} 1"#);

@@ -55,6 +55,8 @@ pub enum Label {
     Result,
     /// One of dnsprobe's kernel programs.
     Program,
+    /// One of their tables.
+    Table,
     /// What may be left out: `lines`, `names` or `servers`.
     Detail,
     /// dnsprobe's version.
@@ -87,6 +89,7 @@ impl Label {
             Self::Family => "family",
             Self::Result => "result",
             Self::Program => "program",
+            Self::Table => "table",
             Self::Detail => "detail",
             Self::Version => "version",
             Self::Le => "le",
@@ -163,6 +166,10 @@ pub enum Family {
     StatsFull,
     /// TCP messages that could not be read.
     TcpUnread,
+    /// How full a table is.
+    TableEntries,
+    /// How full it may be.
+    TableLimit,
     /// Verdicts that were not printed.
     VerdictsNotPrinted,
     /// Lost queries by name.
@@ -214,7 +221,7 @@ const OWNER: &[Label] = &[OwnerKind, Namespace, Pod, Unit, Role];
 
 impl Family {
     /// Every metric, in the order they are written.
-    pub const ALL: [Self; 53] = [
+    pub const ALL: [Self; 55] = [
         Self::Queries,
         Self::Answers,
         Self::LostQueries,
@@ -248,6 +255,8 @@ impl Family {
         Self::InFlightFull,
         Self::StatsFull,
         Self::TcpUnread,
+        Self::TableEntries,
+        Self::TableLimit,
         Self::VerdictsNotPrinted,
         Self::TopLostNames,
         Self::TopSampledNames,
@@ -307,6 +316,8 @@ impl Family {
             Self::InFlightFull => "dnsprobe_in_flight_full",
             Self::StatsFull => "dnsprobe_aggregates_full",
             Self::TcpUnread => "dnsprobe_unread_tcp_messages",
+            Self::TableEntries => "dnsprobe_table_entries",
+            Self::TableLimit => "dnsprobe_table_entries_limit",
             Self::VerdictsNotPrinted => "dnsprobe_verdicts_not_printed",
             Self::TopLostNames => "dnsprobe_top_lost_names",
             Self::TopSampledNames => "dnsprobe_top_sampled_names",
@@ -341,6 +352,8 @@ impl Family {
             | Self::ConntrackEntries
             | Self::ConntrackEntriesLimit
             | Self::Complete
+            | Self::TableEntries
+            | Self::TableLimit
             | Self::IpvsWeight
             | Self::IpvsConnections
             | Self::TopLostNames
@@ -383,6 +396,7 @@ impl Family {
             Self::HookState => &[Hook, State, Mechanism],
             Self::Plans | Self::OtlpPushes | Self::ConfigReloads => &[Outcome],
             Self::ProgramRuns | Self::ProgramTime => &[Program],
+            Self::TableEntries | Self::TableLimit => &[Label::Table],
             Self::Shed => &[Detail],
             Self::BuildInfo => &[Version],
             _ => &[],
@@ -444,6 +458,10 @@ impl Family {
             Self::InFlightFull => "Queries not followed because their table was full.",
             Self::StatsFull => "Transactions not counted because their table was full.",
             Self::TcpUnread => "DNS messages over TCP that could not be read.",
+            Self::TableEntries => {
+                "Entries in the tables of the kernel programs at the last reading."
+            }
+            Self::TableLimit => "How many entries there may be.",
             Self::VerdictsNotPrinted => {
                 "Verdicts not printed: too many a second, nobody read, or left out."
             }

@@ -6,7 +6,7 @@ use super::{
     name_counts::NameCounts,
     page::Page,
 };
-use crate::kernel::RoleState;
+use crate::kernel::{Fill, RoleState};
 
 /// How often somebody asked for the settings to be read again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,6 +127,14 @@ pub(super) fn add(page: &mut Page, scrape: &Scrape<'_>) {
         (Family::ReadingTime, time),
     ] {
         page.add(family, &[], value);
+    }
+    for (family, value) in [
+        (Family::TableEntries, (|fill| fill.entries) as fn(&Fill) -> usize),
+        (Family::TableLimit, |fill| fill.table.limit()),
+    ] {
+        for fill in scrape.tables {
+            page.add(family, &[(Label::Table, fill.table.as_str())], value(fill) as f64);
+        }
     }
     add_names(page, Family::TopLostNames, scrape.lost_names, scrape.top_names);
     if let Some(samples) = scrape.samples {

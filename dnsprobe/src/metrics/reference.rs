@@ -62,6 +62,8 @@ pub fn reference() -> String {
          translates it (iptables, nftables, IPVS). At most 256 pairs of both; what goes beyond them \
          is `other` in both, and one that was idle for an hour makes room when 192 are known: it \
          counts from zero when it comes back. `dnsprobe_server_info` names backends too.\n\
+         - `table`: of the kernel programs: `in-flight` (queries; some are refused before it is \
+         full), `aggregates` (pairs of an owner and a server), `backends`.\n\
          - `cause`: see [causes.md](causes.md). `hook`: see [hooks.md](hooks.md). `pattern`: see \
          [findings.md](findings.md); here the load is all client queries of the node, and a backend \
          went away when IPVS last listed it with a weight.\n\n\

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     engine::{Transaction, Verdict},
-    kernel::{Counters, Processors, ProgramCost, RoleReport},
+    kernel::{Counters, Fill, Processors, ProgramCost, RoleReport},
     metrics::{
         Format, Limits, NameCounts, OwnCost, Owners, Patterns, Plans, Pushes, Reloads, Samples,
         Scrape, Shed, Shedding, collect,
@@ -45,6 +45,8 @@ pub struct Besides {
     pub backends_full: u64,
     /// Transactions that were too many for the sample.
     pub samples_left_out: u64,
+    /// How full the programs' tables are.
+    pub tables: Vec<Fill>,
     /// What each kernel program cost, where the kernel keeps that.
     pub programs: Vec<ProgramCost>,
 }
@@ -272,6 +274,7 @@ impl Published {
             reloads: self.reloads,
             plans: self.plans,
             pushes: self.unsent.is_some().then_some(self.pushes),
+            tables: &self.besides.tables,
             programs: &self.besides.programs,
             shedding: &self.shedding,
             own,

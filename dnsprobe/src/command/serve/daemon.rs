@@ -199,6 +199,7 @@ impl Handler for Daemon {
             services,
             backends_full: reading.backends_full,
             samples_left_out: reading.samples_left_out,
+            tables: reading.tables.clone(),
             programs: reading.programs.clone(),
         });
     }

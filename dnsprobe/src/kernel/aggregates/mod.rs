@@ -142,6 +142,11 @@ impl<P: Places> Aggregates<P> {
         Ok(AggregateChanges { changed, given_back })
     }
 
+    /// How many places are not free, as far as is known.
+    pub(super) fn in_use(&self) -> usize {
+        self.known.iter().filter(|place| !matches!(place, Place::Free)).count()
+    }
+
     fn changed(&mut self, now_ns: u64) -> io::Result<Vec<(StatsKey, Box<Stats>)>> {
         let mut changed = Vec::new();
         let mut place = 0;
@@ -189,8 +194,7 @@ impl<P: Places> Aggregates<P> {
     /// Takes back the aggregates that have been idle longest, if for long enough, as
     /// many as places are scarce.
     fn take_back(&mut self, now_ns: u64) -> io::Result<Vec<StatsKey>> {
-        let is_taken = |place: &&Place| !matches!(place, Place::Free);
-        let scarce = self.known.iter().filter(is_taken).count().saturating_sub(self.plenty);
+        let scarce = self.in_use().saturating_sub(self.plenty);
         if scarce == 0 || self.resting.is_some() {
             return Ok(Vec::new());
         }

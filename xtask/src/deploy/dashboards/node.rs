@@ -163,6 +163,13 @@ fn own() -> Vec<Panel> {
                 "verdicts not printed",
             )
             .query(format!("sum(dnsprobe_owners_over_limit{of})"), "owners summed up"),
+        Panel::lines("Tables of dnsprobe", Unit::Part, "Entries of the limit, in the kernel.")
+            .query(
+                format!(
+                    "max by (table) (dnsprobe_table_entries{of} / dnsprobe_table_entries_limit{of})"
+                ),
+                "{{table}}",
+            ),
         Panel::table("Hooks", Unit::Plain, "How each stands: docs/hooks.md.").query(
             format!("sum by (hook, state, mechanism) (dnsprobe_hook_info{of})"),
             "{{hook}} {{state}} {{mechanism}}",
