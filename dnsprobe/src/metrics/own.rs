@@ -64,7 +64,7 @@ pub struct Pushes {
 pub enum Shed {
     /// Lost queries as lines on standard output.
     Lines,
-    /// What queries ask for, so that a lost one has its name.
+    /// What queries ask for, so that a lost one has its name, and the sample.
     Names,
     /// Metrics that tell an owner's servers apart.
     Servers,
