@@ -115,8 +115,9 @@ pub(super) struct Options {
     ///
     /// First the lines on standard output, then, with --attach-again, what is asked for
     /// (as with --without-names) and the sample, then the metrics of single servers.
-    /// Counting is never left out. What is left out is in dnsprobe_shed and on the page. The kernel programs'
-    /// time is counted too where the kernel measures it (kernel.bpf_stats_enabled).
+    /// Counting is never left out. What is left out is in dnsprobe_shed and on the page.
+    /// The kernel programs' time is counted too where the kernel measures it
+    /// (kernel.bpf_stats_enabled).
     #[arg(long, value_parser = percent, default_value = "5", value_name = "PERCENT")]
     max_cpu_percent: f64,
     /// Attach anew when a module that hooks live in (nf_conntrack, nf_nat, ip_vs) comes
