@@ -4,6 +4,8 @@
 
 use std::fmt::Write as _;
 
+use dnsprobe_common::flow::Role;
+
 use super::Published;
 use crate::{
     engine::Verdict,
@@ -50,7 +52,7 @@ pub(super) fn render(published: &Published) -> String {
         Some(snapshot) => {
             seen(&mut html, snapshot, published);
             shedding(&mut html, published.shedding());
-            owners(&mut html, snapshot, published.before().map(AsRef::as_ref));
+            owners(&mut html, snapshot, published);
         }
     }
     services(&mut html, &published.besides().services);
@@ -117,19 +119,19 @@ fn shedding(html: &mut String, shedding: &Shedding) {
     );
 }
 
-fn owners(html: &mut String, snapshot: &Snapshot, before: Option<&Snapshot>) {
+fn owners(html: &mut String, snapshot: &Snapshot, published: &Published) {
     let _ = writeln!(
         html,
         "<h2>Owners</h2><table><thead><tr><th>owner</th><th>role</th><th class=\"n\">queries/s</th>\
          <th class=\"n\">queries</th><th class=\"n\">answered</th><th class=\"n\">in flight</th>\
-         <th>lost</th><th class=\"n\">p50 ms</th><th class=\"n\">p95 ms</th>\
+         <th>lost</th><th class=\"n\">names per look-up</th><th class=\"n\">p50 ms</th><th class=\"n\">p95 ms</th>\
          <th class=\"n\">p99 ms</th><th>latency, {:.0} s</th></tr></thead><tbody>",
         snapshot.window_seconds
     );
     let mut rows: Vec<&PodCounts> = snapshot.pods.iter().collect();
     rows.sort_by_key(|row| std::cmp::Reverse((row.total.lost_total, row.total.queries)));
     for row in rows.iter().take(OWNERS) {
-        let earlier = before.and_then(|before| {
+        let earlier = published.before().and_then(|before| {
             before.pods.iter().find(|other| other.owner == row.owner && other.role == row.role)
         });
         let window =
@@ -138,13 +140,18 @@ fn owners(html: &mut String, snapshot: &Snapshot, before: Option<&Snapshot>) {
         let ms = |of: fn(&LatencySummary) -> f64| {
             latency.map_or_else(|| "–".to_owned(), |summary| format!("{:.2}", of(&summary) * 1e3))
         };
+        let look_ups = published.samples().and_then(|samples| samples.of(&row.owner));
+        let names = match look_ups {
+            Some(sums) if row.role == Role::Client => format!("{:.1}", sums.names_per_look_up()),
+            _ => "–".to_owned(),
+        };
         let lost: Vec<String> =
             row.total.lost.iter().map(|(cause, count)| format!("{count} {cause}")).collect();
         let _ = writeln!(
             html,
             "<tr><td>{}</td><td>{}</td><td class=\"n\">{:.1}</td><td class=\"n\">{}</td>\
              <td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"lost\">{}</td>\
-             <td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td></tr>",
+             <td class=\"n\">{names}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td></tr>",
             escape(&row.owner.to_string()),
             role_name(row.role),
             row.window.queries_per_second,
@@ -283,8 +290,9 @@ mod tests {
     use crate::{
         identity::Owner,
         metrics::{Limits, Shed},
-        output::testing::{clash, snapshot},
-        serve::{Options, Shared},
+        output::testing::{clash, services, snapshot, transaction},
+        serve::{Besides, Options, Shared},
+        time::Timestamp,
     };
 
     fn shared() -> Shared {
@@ -309,6 +317,25 @@ mod tests {
         assert!(html.contains("everything was seen") && html.contains("No query was lost."));
         published.verdict(&clash(), true);
         assert!(render(&published).contains("the kernel dropped it"));
+    }
+
+    #[test]
+    fn services_and_look_ups_are_shown() {
+        let shared = shared();
+        let mut published = shared.lock();
+        for minute in 0..3 {
+            let mut transaction = transaction();
+            transaction.query.id = minute;
+            transaction.time = Timestamp::from_unix_ns(u64::from(minute) * 60_000_000_000);
+            transaction.query.sent = transaction.time;
+            published.sampled(&transaction);
+        }
+        published.read_besides(Besides { services: services(), ..Besides::default() });
+        published.reading(&Arc::new(snapshot()));
+        let html = render(&published);
+        assert!(html.contains("<td>10.244.0.2:53</td><td>pod kube-system/coredns-0"), "{html}");
+        assert!(html.contains("<td class=\"n\">75.0</td>"), "the share of one backend");
+        assert!(html.contains("<td class=\"n\">1.0</td>"), "names per look-up");
     }
 
     #[test]
