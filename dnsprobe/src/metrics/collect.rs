@@ -337,7 +337,10 @@ fn udp_events(udp: &Udp) -> [(&'static str, Option<u64>); 5] {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{HashMap, HashSet};
+    use std::{
+        collections::{HashMap, HashSet},
+        num::NonZeroU8,
+    };
 
     use super::*;
     use crate::{
@@ -365,7 +368,7 @@ mod tests {
             transaction.query.id = id;
             transaction.time = Timestamp::from_unix_ns(u64::from(id) * 60_000_000_000);
             transaction.query.sent = transaction.time;
-            samples.answered(&transaction, true);
+            samples.answered(&transaction, NonZeroU8::MIN, true);
         }
         samples.read(&snapshot(), 5);
         let hooks = [RoleReport {

@@ -126,7 +126,7 @@ mod tests {
             limits: Limits::default(),
             servers: true,
             top_names: 0,
-            samples: false,
+            sample_bits: None,
         });
         shared.lock().keep_for_pushing();
         shared.lock().reading(&Arc::new(snapshot()));

@@ -220,7 +220,7 @@ mod tests {
             limits: Limits::default(),
             servers: true,
             top_names: 0,
-            samples: false,
+            sample_bits: None,
         };
         let shared = Shared::new(options);
         shared.lock().reading(&Arc::new(snapshot()));
@@ -265,7 +265,7 @@ mod tests {
             limits: Limits::default(),
             servers: true,
             top_names: 0,
-            samples: false,
+            sample_bits: None,
         };
         let shared = Shared::new(options);
         let status = |path| get(path, "", &shared).status();

@@ -284,7 +284,7 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::{num::NonZeroU8, sync::Arc, time::Duration};
 
     use super::*;
     use crate::{
@@ -301,7 +301,7 @@ mod tests {
             limits: Limits::default(),
             servers: true,
             top_names: 0,
-            samples: true,
+            sample_bits: NonZeroU8::new(4),
         };
         Shared::new(options)
     }

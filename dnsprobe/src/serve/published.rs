@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    num::NonZeroU8,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -32,8 +33,8 @@ pub struct Options {
     pub servers: bool,
     /// Names that metrics tell, at most: of lost queries, and of sampled ones.
     pub top_names: usize,
-    /// Whether processes are sampled.
-    pub samples: bool,
+    /// Of 2^this processes one is sampled at a time; `None`: nobody is.
+    pub sample_bits: Option<NonZeroU8>,
 }
 
 /// What a reading says that is in no snapshot.
@@ -135,9 +136,11 @@ impl Published {
         self.besides = besides;
     }
 
-    /// A transaction of a sampled process.
+    /// A transaction, of a sampled process or of any.
     pub fn sampled(&mut self, transaction: &Transaction) {
-        self.samples.answered(transaction, self.options.top_names > 0);
+        if let Some(bits) = self.options.sample_bits {
+            self.samples.answered(transaction, bits, self.options.top_names > 0);
+        }
     }
 
     /// What the last reading said that is in no snapshot.
@@ -149,7 +152,7 @@ impl Published {
     /// What sampled processes looked up; `None`: nobody is sampled.
     #[must_use]
     pub fn samples(&self) -> Option<&Samples> {
-        self.options.samples.then_some(&self.samples)
+        self.options.sample_bits.map(|_| &self.samples)
     }
 
     /// So much is left out now.
@@ -268,7 +271,7 @@ impl Published {
             services: &self.besides.services,
             backends_full: self.besides.backends_full,
             patterns: &self.patterns,
-            samples: self.options.samples.then_some(&self.samples),
+            samples: self.options.sample_bits.map(|_| &self.samples),
             lost_names: &self.lost_names,
             top_names: self.options.top_names,
             reloads: self.reloads,
@@ -317,7 +320,7 @@ mod tests {
             limits: Limits::default(),
             servers: true,
             top_names: 0,
-            samples: false,
+            sample_bits: None,
         }
     }
 

@@ -207,7 +207,7 @@ impl Options {
             },
             servers: !self.no_servers,
             top_names: self.top_names.into(),
-            samples: self.sample_processes > 0,
+            sample_bits: self.sample_bits(),
         }
     }
 }
