@@ -61,7 +61,8 @@ pub fn reference() -> String {
          - `backend`: the address that a query to `server` left for instead, under whatever \
          translates it (iptables, nftables, IPVS). At most 256 pairs of both; what goes beyond them \
          is `other` in both, and one that was idle for an hour makes room when 192 are known: it \
-         counts from zero when it comes back. `dnsprobe_server_info` names backends too.\n\
+         counts from zero when it comes back, as all do when hooks are planned anew. \
+         `dnsprobe_server_info` names backends too.\n\
          - `table`: of the kernel programs: `in-flight` (queries; some are refused before it is \
          full), `aggregates` (pairs of an owner and a server), `backends`.\n\
          - `cause`: see [causes.md](causes.md). `hook`: see [hooks.md](hooks.md). `pattern`: see \

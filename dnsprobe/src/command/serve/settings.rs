@@ -237,6 +237,21 @@ mod tests {
     }
 
     #[test]
+    fn a_sample_is_one_process_of_a_power_of_two() {
+        let bits = |number: &str| {
+            let flag = format!("--sample-processes={number}");
+            read(&[flag.as_str()], &[], "").map(|settings| settings.options.sample_bits())
+        };
+        assert_eq!(bits("0").unwrap(), None);
+        assert_eq!(bits("2").unwrap().unwrap().get(), 1);
+        assert_eq!(bits("65536").unwrap().unwrap().get(), 16);
+        for wrong in ["1", "3", "131072", "-2", "few"] {
+            assert!(bits(wrong).is_err(), "{wrong}");
+        }
+        assert!(read(&[], &[], "sample-processes = 3").is_err());
+    }
+
+    #[test]
     fn what_is_printed_says_where_it_comes_from_and_gives_the_same_again() {
         let settings = read(
             &["--ports=53,54"],
