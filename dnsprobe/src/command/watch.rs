@@ -31,6 +31,9 @@ const SWEEP: Duration = Duration::from_millis(250);
 /// recording holds them, and idle aggregates make room for new ones only then.
 const READ_EVERY: Duration = Duration::from_secs(1);
 
+/// How often memory that was freed is given back: pods that come and go leave holes.
+const TIDY_EVERY: Duration = Duration::from_secs(60);
+
 /// How long facts outlive the moment a query counts as lost.
 const FACT_GRACE: Duration = Duration::from_secs(5);
 
@@ -74,6 +77,7 @@ struct Watch {
     events_lost: u64,
     packets: Option<Vec<Seen>>,
     started: Instant,
+    tidied: Instant,
     interrupt: Signal,
     terminate: Signal,
 }
@@ -135,6 +139,7 @@ impl Watch {
             events_lost: 0,
             packets: options.capture.map(|_| Vec::new()),
             started: Instant::now(),
+            tidied: Instant::now(),
             interrupt,
             terminate,
         })
@@ -297,6 +302,10 @@ impl Watch {
         let since = self.started.elapsed();
         let time = Timestamp(SystemTime::now());
         self.pipeline.read(reading, time, since, &mut self.identity);
+        if self.tidied.elapsed() >= TIDY_EVERY {
+            kernel::give_back_memory();
+            self.tidied = Instant::now();
+        }
         Ok(())
     }
 }

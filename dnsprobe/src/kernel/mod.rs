@@ -53,4 +53,5 @@ pub use node_files::{NodeText, node_files_after, node_files_before};
 pub use plan::{Mechanism, Role, RoleReport, RoleState, reference};
 pub use program_info::ProgramCost;
 pub use services::{Answer, Backend, Services, Source, service_names};
+pub(crate) use session::give_back_memory;
 pub use session::{MAX_CAPTURE_BYTES, Options, Reading, Session, SessionError, now_ns};

@@ -587,9 +587,9 @@ fn is_confirm_drop(observation: &Observation) -> bool {
     matches!(observation, Observation::Fact(fact) if matches!(fact.kind, FactKind::ConfirmDrop))
 }
 
-/// Reading the kernel's types took many times the memory that is used from now on,
-/// and glibc keeps what was freed.
-fn give_back_memory() {
+/// Gives memory that was freed back to the kernel; glibc keeps it otherwise. Reading the
+/// kernel's types takes many times the memory that is used from then on.
+pub(crate) fn give_back_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: has no preconditions.
     unsafe {

@@ -66,7 +66,7 @@ impl Samples {
     /// `left_out`: transactions that were too many.
     pub fn read(&mut self, snapshot: &Snapshot, left_out: u64) {
         self.left_out = left_out;
-        if self.owners.len() > snapshot.pods.len() {
+        if !self.owners.is_empty() {
             let known: HashSet<&Arc<Owner>> = snapshot.pods.iter().map(|row| &row.owner).collect();
             self.owners.retain(|owner, _| known.contains(owner));
         }

@@ -17,13 +17,13 @@ pub fn count() -> Result<Loaded> {
     COMMANDS.iter().map(|&(what, command)| Ok((what, ids(what, command)?))).collect()
 }
 
-/// Wait until there are so many again: the kernel frees a program a moment after
-/// the last who held it is gone.
+/// Wait until there are no more than before: the kernel frees a program a moment after
+/// the last who held it is gone, what ran before this too.
 pub fn wait_for(before: &Loaded, longest: Duration) -> Result<()> {
     let deadline = Instant::now() + longest;
     loop {
         let now = count()?;
-        if now == *before {
+        if now.iter().zip(before).all(|((_, now), (_, before))| now <= before) {
             return Ok(());
         }
         ensure!(Instant::now() < deadline, "before it was {before:?}, now it is {now:?}");
